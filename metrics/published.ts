@@ -1,0 +1,197 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+
+// What is counted in plain numbers, and how it becomes prom-client's when it collects. prom-client awaits `collect` before
+// it reads a metric's values, so a scrape always has the numbers of its own moment.
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface PublishTarget {
+  readonly name: string;
+  readonly help: string;
+  readonly labels: Readonly<Record<string, readonly string[]>>;
+  readonly registry: Registry;
+  /** On every series. Not the registry's default labels: a registry of the user's may have others. */
+  readonly constant: Labels;
+}
+
+/** The cells of one metric by their labels. */
+class Series<C> {
+  readonly #byKey = new Map<string, { readonly labels: Labels; readonly cell: C }>();
+  readonly #names: readonly string[];
+  readonly #target: PublishTarget;
+  readonly #create: () => C;
+
+  constructor(target: PublishTarget, create: () => C) {
+    this.#names = Object.keys(target.labels);
+    this.#target = target;
+    this.#create = create;
+  }
+
+  cell(labels: Labels): C {
+    const key = this.#key(labels);
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known.cell;
+    const cell = this.#create();
+    this.#byKey.set(key, { labels: { ...labels, ...this.#target.constant }, cell });
+    return cell;
+  }
+
+  remove(labels: Labels): void {
+    this.#byKey.delete(this.#key(labels));
+  }
+
+  values(): Iterable<{ readonly labels: Labels; readonly cell: C }> {
+    return this.#byKey.values();
+  }
+
+  #key(labels: Labels): string {
+    return JSON.stringify(this.#names.map((name) => labels[name]));
+  }
+}
+
+function config(target: PublishTarget) {
+  const labelNames = [...Object.keys(target.labels), ...Object.keys(target.constant)];
+  return { name: target.name, help: target.help, labelNames, registers: [target.registry] };
+}
+
+const zero = (): { value: number } => ({ value: 0 });
+
+export class PublishedCounter {
+  readonly #series: Series<{ value: number }>;
+
+  constructor(target: PublishTarget) {
+    const series = new Series(target, zero);
+    this.#series = series;
+    new Counter({
+      ...config(target),
+      collect() {
+        this.reset();
+        for (const { labels, cell } of series.values()) this.inc(labels, cell.value);
+      },
+    });
+  }
+
+  cell(labels: Labels): { value: number } {
+    return this.#series.cell(labels);
+  }
+}
+
+export type Reader = (sample: (labels: Labels, value: number) => void) => void;
+
+export class PublishedGauge {
+  readonly #series: Series<{ value: number }>;
+  readonly #readers = new Set<{ readonly read: Reader }>();
+
+  constructor(target: PublishTarget, sampleFailed: (metric: string) => void) {
+    const series = new Series(target, zero);
+    const readers = this.#readers;
+    this.#series = series;
+    new Gauge({
+      ...config(target),
+      collect() {
+        this.reset();
+        for (const { labels, cell } of series.values()) this.inc(labels, cell.value);
+        for (const { read } of readers) {
+          try {
+            // Read to its end before any of it counts: half a reader would be a wrong number.
+            const said: [labels: Labels, value: number][] = [];
+            read((labels, value) => said.push([labels, value]));
+            for (const [labels, value] of said) this.inc({ ...labels, ...target.constant }, value);
+          } catch {
+            sampleFailed(target.name);
+          }
+        }
+      },
+    });
+  }
+
+  cell(labels: Labels): { value: number } {
+    return this.#series.cell(labels);
+  }
+
+  remove(labels: Labels): void {
+    this.#series.remove(labels);
+  }
+
+  addReader(read: Reader): () => void {
+    const reader = { read };
+    this.#readers.add(reader);
+    return () => void this.#readers.delete(reader);
+  }
+}
+
+/** Counts per bucket in an array. `counts` has one place more than there are bounds, for what is above them all. */
+class Buckets {
+  readonly counts: number[];
+  sum = 0;
+  readonly #bounds: readonly number[];
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.counts = new Array<number>(bounds.length + 1).fill(0);
+  }
+
+  observe(value: number): void {
+    let low = 0;
+    let high = this.#bounds.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (value <= this.#bounds[middle]!) high = middle;
+      else low = middle + 1;
+    }
+    this.counts[low]! += 1;
+    this.sum += value;
+  }
+}
+
+interface HistogramValue {
+  readonly metricName: string;
+  readonly labels: Record<string, string | number>;
+  readonly value: number;
+}
+
+/**
+ * A histogram whose buckets are ours. prom-client can only observe one value at a time and has no way to be given counts, so
+ * this stands in its registry in a histogram's place and answers for itself. A registry asks `getForPromString` first, where there is one.
+ */
+export class BucketHistogram extends Histogram<string> {
+  readonly #target: PublishTarget;
+  readonly #series: Series<Buckets>;
+  readonly #bounds: readonly number[];
+
+  constructor(target: PublishTarget, bounds: readonly number[] = []) {
+    super({ ...config(target), buckets: [...bounds] });
+    this.#target = target;
+    this.#bounds = bounds;
+    this.#series = new Series(target, () => new Buckets(bounds));
+  }
+
+  cell(labels: Labels): Buckets {
+    return this.#series.cell(labels);
+  }
+
+  override get(): ReturnType<Histogram<string>["get"]> {
+    const { name, help } = this.#target;
+    const answer = { name, help, type: "histogram", aggregator: "sum", values: this.#values(name) };
+    // prom-client's types call the type a number of an enum that does not exist; its registry prints the word.
+    return Promise.resolve(answer) as unknown as ReturnType<Histogram<string>["get"]>;
+  }
+
+  getForPromString(): ReturnType<Histogram<string>["get"]> {
+    return this.get();
+  }
+
+  #values(name: string): HistogramValue[] {
+    const out: HistogramValue[] = [];
+    for (const { labels, cell } of this.#series.values()) {
+      let below = 0;
+      for (const [at, count] of cell.counts.entries()) {
+        below += count;
+        out.push({ metricName: `${name}_bucket`, labels: { ...labels, le: this.#bounds[at] ?? "+Inf" }, value: below });
+      }
+      out.push({ metricName: `${name}_sum`, labels: { ...labels }, value: cell.sum });
+      out.push({ metricName: `${name}_count`, labels: { ...labels }, value: below });
+    }
+    return out;
+  }
+}

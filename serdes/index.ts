@@ -1,0 +1,13 @@
+export { json, SchemaError, unvalidatedJson } from "./json.js";
+export {
+  bytes,
+  float64,
+  type InferSerde,
+  int64,
+  type Serde,
+  type Serializer,
+  string,
+  type WithBytes,
+  withBytes,
+} from "./serde.js";
+export { type Window, type Windowed, windowed } from "./windowed.js";

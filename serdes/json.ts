@@ -1,0 +1,88 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import { type Serde, string } from "./serde.js";
+
+/** The JSON text was read but its schema refuses it. `issues` are the schema's own, for programs; the message has them for people. */
+export class SchemaError extends TypeError {
+  readonly issues: readonly StandardSchemaV1.Issue[];
+
+  constructor(issues: readonly StandardSchemaV1.Issue[]) {
+    super(describeIssues(issues));
+    this.name = new.target.name;
+    this.issues = issues;
+  }
+}
+
+// A schema over a long array can give an issue per element, and the message goes into a log line and a dead-letter header.
+const ISSUES_SHOWN_MAX = 8;
+
+function describeIssues(issues: readonly StandardSchemaV1.Issue[]): string {
+  const lines = issues.slice(0, ISSUES_SHOWN_MAX).map((issue) => {
+    const path = describePath(issue.path ?? []);
+    return path === "" ? issue.message : `${path}: ${issue.message}`;
+  });
+  const more = issues.length - lines.length;
+  return lines.join("; ") + (more > 0 ? `; and ${more} more` : "");
+}
+
+function describePath(path: NonNullable<StandardSchemaV1.Issue["path"]>): string {
+  let out = "";
+  for (const segment of path) {
+    const key = typeof segment === "object" ? segment.key : segment;
+    out += typeof key === "number" ? `[${key}]` : out === "" ? String(key) : `.${String(key)}`;
+  }
+  return out;
+}
+
+/**
+ * JSON text, validated by any Standard Schema (zod, valibot, arktype, ...) when it is read.
+ *
+ * It is not validated when it is written: there the type says what it is, and the schema would say something else, since
+ * a schema checks what comes in, not what it gives out. So that written state can be read again, a schema whose
+ * output it would not accept as input (a one-way transform) is refused by type: transform in `mapValues` instead.
+ *
+ * Reading throws SyntaxError for what is no JSON, SchemaError for what the schema refuses, TypeError for the text
+ * `null` (a missing value is a null value on the wire) and for a schema that validates asynchronously.
+ */
+export function json<Input, Output extends Input & NonNullable<unknown>>(
+  schema: StandardSchemaV1<Input, Output>,
+): Serde<Output> {
+  const { validate, vendor } = schema["~standard"];
+  return {
+    name: "json",
+    serialize: toJson,
+    deserialize: (bytes) => {
+      const result = validate(parse(bytes));
+      if (result instanceof Promise) {
+        // Its outcome is of no use any more, but left alone a rejection would end the process.
+        result.catch(() => undefined);
+        throw new TypeError(
+          `the ${vendor} schema validates asynchronously, records are read synchronously: remove its async checks`,
+        );
+      }
+      if (result.issues !== undefined) throw new SchemaError(result.issues);
+      return notNull(result.value);
+    },
+  };
+}
+
+/** JSON text taken at its word: nothing checks that what is read is a `T`. For data of your own writing only. */
+export function unvalidatedJson<T extends NonNullable<unknown>>(): Serde<T> {
+  return { name: "json", serialize: toJson, deserialize: (bytes) => notNull(parse(bytes) as T | null) };
+}
+
+function parse(bytes: Uint8Array): unknown {
+  return JSON.parse(string.deserialize(bytes));
+}
+
+function toJson(value: unknown): Uint8Array {
+  const text: string | undefined = JSON.stringify(value);
+  if (text === undefined || text === "null")
+    throw new TypeError(`${String(value)} has no JSON text that could be read again`);
+  return Buffer.from(text, "utf8");
+}
+
+function notNull<T>(value: T | null | undefined): T & NonNullable<unknown> {
+  if (value === null || value === undefined)
+    throw new TypeError("the JSON text is null: a missing value is a null value, not this text");
+  return value;
+}

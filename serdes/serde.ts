@@ -1,0 +1,96 @@
+/** Turns values into bytes. A sink takes only this half, so that a value with more fields than the schema is refused by type. */
+export interface Serializer<in T> {
+  readonly serialize: (value: T) => Uint8Array;
+}
+
+/**
+ * Turns values into bytes and back. `null` never reaches a serde: a null key or value is null on the wire as well.
+ *
+ * `serialize` and `deserialize` throw plainly on bad input; whoever calls them knows topic, partition and offset and
+ * wraps the error. The bytes given to `deserialize` are a view into a larger buffer that is reused: copy what you keep.
+ */
+export interface Serde<T> extends Serializer<T> {
+  /** Stands in a store's definition, so that a changed serde is noticed when state is opened again. */
+  readonly name: string;
+  readonly deserialize: (bytes: Uint8Array) => T;
+}
+
+export type InferSerde<S> = S extends Serde<infer T> ? T : never;
+
+/** A view of the bytes as a Buffer, without a copy. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function expectLength(bytes: Uint8Array, length: number, type: string): void {
+  if (bytes.byteLength !== length) {
+    throw new RangeError(`${type} has ${length} bytes, not ${bytes.byteLength}`);
+  }
+}
+
+/** UTF-8 text. Bytes that are no UTF-8 are refused: replaced characters would make two keys one. */
+export const string: Serde<string> = {
+  name: "string",
+  serialize: (value) => Buffer.from(value, "utf8"),
+  deserialize: (bytes) => {
+    const text = bufferOf(bytes).toString("utf8");
+    // U+FFFD appears where the decoder replaced something, or where the text really holds it: only then the check is paid for.
+    if (text.includes("\ufffd") && !bufferOf(bytes).equals(Buffer.from(text, "utf8"))) {
+      throw new TypeError("the bytes are not valid UTF-8");
+    }
+    return text;
+  },
+};
+
+/** A whole number in 8 bytes, big endian, as Kafka's LongSerializer has it. Outside ±2^53 it is an error, never a wrong number. */
+export const int64: Serde<number> = {
+  name: "int64",
+  serialize: (value) => {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no safe integer`);
+    const bytes = Buffer.allocUnsafe(8);
+    bytes.writeBigInt64BE(BigInt(value));
+    return bytes;
+  },
+  deserialize: (bytes) => {
+    expectLength(bytes, 8, "int64");
+    const value = Number(bufferOf(bytes).readBigInt64BE());
+    if (!Number.isSafeInteger(value)) throw new RangeError("the int64 is outside the safe range of a number");
+    return value;
+  },
+};
+
+/** IEEE 754 double, big endian, as Kafka's DoubleSerializer has it. */
+export const float64: Serde<number> = {
+  name: "float64",
+  serialize: (value) => {
+    const bytes = Buffer.allocUnsafe(8);
+    bytes.writeDoubleBE(value);
+    return bytes;
+  },
+  deserialize: (bytes) => {
+    expectLength(bytes, 8, "float64");
+    return bufferOf(bytes).readDoubleBE();
+  },
+};
+
+/** The bytes themselves, copied when read because the buffer below them is reused. */
+export const bytes: Serde<Uint8Array> = {
+  name: "bytes",
+  serialize: (value) => value,
+  deserialize: (value) => Uint8Array.prototype.slice.call(value),
+};
+
+/** A value beside the bytes it was read from, for what is passed on unchanged. */
+export interface WithBytes<T> {
+  readonly value: T;
+  readonly bytes: Uint8Array;
+}
+
+/** Reads with `serde` and keeps the bytes; writes those bytes, whatever the value is. */
+export function withBytes<T>(serde: Serde<T>): Serde<WithBytes<T>> {
+  return {
+    name: `with-bytes(${serde.name})`,
+    serialize: (value) => value.bytes,
+    deserialize: (value) => ({ value: serde.deserialize(value), bytes: Uint8Array.prototype.slice.call(value) }),
+  };
+}
