@@ -1,0 +1,48 @@
+import { StreamsError } from "../topology/errors.js";
+import type { TopicPartition } from "../topology/record.js";
+
+// Named by the reaction they call for. Errors of one record go to its handler (topology/errors.ts, ProcessingError).
+
+/** A setting is wrong: change it and start again. One line per fault, each naming its key. */
+export class ConfigError extends StreamsError {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
+    super("INVALID_CONFIG", faults.join("\n"));
+    this.faults = faults;
+  }
+}
+
+/** The application must stop: going on would lose, double or hide data, or can never work. */
+export class FatalError extends StreamsError {}
+
+/** This member no longer owns what it worked on: drop every buffer, join again, reopen from what Kafka says was committed. */
+export class FencedError extends StreamsError {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super("FENCED", message, options);
+  }
+}
+
+/** Whether a commit happened is not known: the same safe path as for a fenced member, and Kafka tells which. */
+export class AmbiguousCommitError extends StreamsError {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super("COMMIT_OUTCOME_UNKNOWN", message, options);
+  }
+}
+
+/** A transaction that commits these offsets is still open: ask again soon. */
+export class UnstableOffsetsError extends StreamsError {
+  constructor(readonly partitions: readonly TopicPartition[]) {
+    super(
+      "UNSTABLE_OFFSETS",
+      `offsets of ${partitions.map((p) => `${p.topic}-${p.partition}`).join(", ")} wait for an open transaction`,
+    );
+  }
+}
+
+/** The brokers cannot be reached or do not answer in time: back off and try again. */
+export class UnavailableError extends StreamsError {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super("BROKER_UNAVAILABLE", message, options);
+  }
+}

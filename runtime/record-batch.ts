@@ -1,0 +1,236 @@
+import type { Header, Headers } from "../topology/record.js";
+import { crc32c } from "./crc32c.js";
+
+/**
+ * Record batches, format v2 (magic 2): the only format that Kafka 4 writes. Encoded here, decoded in `record-cursor.ts`.
+ *
+ *   base offset int64 | length int32 | leader epoch int32 | magic int8 | crc int32 | attributes int16 |
+ *   last offset delta int32 | base timestamp int64 | max timestamp int64 | producer id int64 | producer epoch int16 |
+ *   base sequence int32 | count int32 | records
+ *
+ * The checksum covers everything from the attributes on.
+ */
+export const BATCH = {
+  baseOffset: 0,
+  length: 8,
+  magic: 16,
+  crc: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  baseTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  producerEpoch: 51,
+  baseSequence: 53,
+  count: 57,
+  records: 61,
+  /** Bytes before the part that `length` counts. */
+  overhead: 12,
+} as const;
+
+export const ATTRIBUTE = { codecMask: 0x07, logAppendTime: 0x08, transactional: 0x10, control: 0x20 } as const;
+
+/** Below the brokers' default `message.max.bytes` of 1 MiB and its 5,000-record sibling in the protocol (rule 6). */
+export const BATCH_BYTES_MAX = 700_000;
+export const BATCH_RECORDS_MAX = 5_000;
+
+const NO_PRODUCER = -1n;
+const INITIAL_BYTES = 4_096;
+
+/** The identity that a batch is stamped with when it is sent. */
+export interface ProducerStamp {
+  readonly producerId: bigint;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly transactional: boolean;
+}
+
+/** A record to be written. Key and value bytes are copied by `append`. */
+export interface NewRecord {
+  readonly timestampMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: Headers;
+}
+
+/** A place in a batch, to go back to when the record that wrote behind it fails. */
+export interface BatchMark {
+  readonly bytes: number;
+  readonly count: number;
+  readonly maxTimestampMs: number;
+}
+
+/** Records of one partition on their way out, encoded as they are appended. */
+export class RecordBatch {
+  #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
+  #end: number = BATCH.records;
+  #count = 0;
+  #baseTimestampMs = 0;
+  #maxTimestampMs = -1;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get sizeBytes(): number {
+    return this.#end;
+  }
+
+  /** False when the batch should be closed first; an empty batch takes any record, however large. */
+  hasRoomFor(key: Uint8Array | null, value: Uint8Array | null): boolean {
+    if (this.#count === 0) return true;
+    const bytes = this.#end + (key?.byteLength ?? 0) + (value?.byteLength ?? 0) + 64;
+    return this.#count < BATCH_RECORDS_MAX && bytes <= BATCH_BYTES_MAX;
+  }
+
+  append(timestampMs: number, key: Uint8Array | null, value: Uint8Array | null, headers: Headers): void {
+    const delta = this.#count === 0 ? 0 : timestampMs - this.#baseTimestampMs;
+    const keyLength = key === null ? -1 : key.byteLength;
+    const valueLength = value === null ? -1 : value.byteLength;
+    const bodyLength =
+      1 +
+      varlongSize(delta) +
+      varintSize(this.#count) +
+      fieldSize(keyLength) +
+      fieldSize(valueLength) +
+      headersSize(headers);
+    this.#reserve(bodyLength + 5);
+    const out = this.#bytes;
+    let at = writeVarint(out, bodyLength, this.#end);
+    out[at++] = 0;
+    at = writeVarlong(out, delta, at);
+    at = writeVarint(out, this.#count, at);
+    at = writeField(out, key, at);
+    at = writeField(out, value, at);
+    at = writeVarint(out, headers.length, at);
+    for (const [name, header] of headers) {
+      at = writeField(out, Buffer.from(name, "utf8"), at);
+      at = writeField(out, header, at);
+    }
+    // Only now: an append that threw above, on a header that is none, has left no trace.
+    if (this.#count === 0) this.#baseTimestampMs = timestampMs;
+    if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs;
+    this.#end = at;
+    this.#count++;
+  }
+
+  mark(): BatchMark {
+    return { bytes: this.#end, count: this.#count, maxTimestampMs: this.#maxTimestampMs };
+  }
+
+  /** Forgets what was appended since `mark`. */
+  backTo(mark: BatchMark): void {
+    this.#end = mark.bytes;
+    this.#count = mark.count;
+    this.#maxTimestampMs = mark.maxTimestampMs;
+  }
+
+  /** The finished bytes: a view, valid until the next `append` or `seal`. Sealing again stamps anew. */
+  seal(stamp?: ProducerStamp, baseOffset = 0n): Buffer {
+    const out = this.#bytes;
+    out.writeBigInt64BE(baseOffset, BATCH.baseOffset);
+    out.writeInt32BE(this.#end - BATCH.overhead, BATCH.length);
+    out.writeInt32BE(-1, BATCH.length + 4);
+    out[BATCH.magic] = 2;
+    out.writeInt16BE(stamp?.transactional ? ATTRIBUTE.transactional : 0, BATCH.attributes);
+    out.writeInt32BE(this.#count - 1, BATCH.lastOffsetDelta);
+    out.writeBigInt64BE(BigInt(this.#baseTimestampMs), BATCH.baseTimestamp);
+    out.writeBigInt64BE(BigInt(this.#maxTimestampMs), BATCH.maxTimestamp);
+    out.writeBigInt64BE(stamp?.producerId ?? NO_PRODUCER, BATCH.producerId);
+    out.writeInt16BE(stamp?.producerEpoch ?? -1, BATCH.producerEpoch);
+    out.writeInt32BE(stamp?.baseSequence ?? -1, BATCH.baseSequence);
+    out.writeInt32BE(this.#count, BATCH.count);
+    out.writeUInt32BE(crc32c(out, BATCH.attributes, this.#end), BATCH.crc);
+    return out.subarray(0, this.#end);
+  }
+
+  #reserve(more: number): void {
+    if (this.#end + more <= this.#bytes.length) return;
+    const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#end + more));
+    this.#bytes.copy(larger, 0, 0, this.#end);
+    this.#bytes = larger;
+  }
+}
+
+/** The marker that ends a transaction: a control batch of one record, key = version int16 0, type int16. */
+export function controlBatch(
+  type: "abort" | "commit",
+  stamp: ProducerStamp,
+  timestampMs: number,
+  baseOffset: bigint,
+): Buffer {
+  const key = Buffer.from([0, 0, 0, type === "commit" ? 1 : 0]);
+  const value = Buffer.alloc(6);
+  const batch = new RecordBatch();
+  batch.append(timestampMs, key, value, []);
+  const bytes = Buffer.from(batch.seal(stamp, baseOffset));
+  bytes.writeInt16BE(ATTRIBUTE.transactional | ATTRIBUTE.control, BATCH.attributes);
+  bytes.writeUInt32BE(crc32c(bytes, BATCH.attributes, bytes.length), BATCH.crc);
+  return bytes;
+}
+
+// ---- variable-length integers: zigzag, seven bits a byte, lowest first ----
+
+function varintSize(value: number): number {
+  let rest = ((value << 1) ^ (value >> 31)) >>> 0;
+  let size = 1;
+  while (rest > 0x7f) {
+    rest >>>= 7;
+    size++;
+  }
+  return size;
+}
+
+function writeVarint(out: Buffer, value: number, at: number): number {
+  let rest = ((value << 1) ^ (value >> 31)) >>> 0;
+  while (rest > 0x7f) {
+    out[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  out[at++] = rest;
+  return at;
+}
+
+/** Timestamps differ by more than 32 bits hold when event time jumps by weeks; doubles keep this exact up to 2^52. */
+function zigzag(value: number): number {
+  return value < 0 ? -2 * value - 1 : 2 * value;
+}
+
+function varlongSize(value: number): number {
+  let rest = zigzag(value);
+  let size = 1;
+  while (rest > 0x7f) {
+    rest = Math.floor(rest / 128);
+    size++;
+  }
+  return size;
+}
+
+function writeVarlong(out: Buffer, value: number, at: number): number {
+  let rest = zigzag(value);
+  while (rest > 0x7f) {
+    out[at++] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  out[at++] = rest;
+  return at;
+}
+
+function fieldSize(length: number): number {
+  return varintSize(length) + Math.max(length, 0);
+}
+
+function writeField(out: Buffer, bytes: Uint8Array | null, at: number): number {
+  if (bytes === null) return writeVarint(out, -1, at);
+  const start = writeVarint(out, bytes.byteLength, at);
+  out.set(bytes, start);
+  return start + bytes.byteLength;
+}
+
+function headersSize(headers: readonly Header[]): number {
+  let size = varintSize(headers.length);
+  for (const [name, value] of headers) {
+    size += fieldSize(Buffer.byteLength(name, "utf8")) + fieldSize(value === null ? -1 : value.byteLength);
+  }
+  return size;
+}

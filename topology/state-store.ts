@@ -1,0 +1,67 @@
+import type { Serde } from "../serdes/serde.js";
+
+/** A row: the value, and the largest event time that went into it. */
+export interface Row<V> {
+  readonly value: V;
+  readonly timestampMs: number;
+}
+
+interface StoreSpecBase {
+  /** Names the store, its changelog topic and its metric label. */
+  readonly name: string;
+  readonly key: Serde<unknown>;
+  readonly value: Serde<unknown>;
+  /** False: not replicated; gone when its file is. */
+  readonly changelog: boolean;
+}
+
+export interface KeyValueStoreSpec extends StoreSpecBase {
+  readonly kind: "key-value";
+}
+
+export interface WindowStoreSpec extends StoreSpecBase {
+  readonly kind: "window";
+  readonly sizeMs: number;
+  /** How long after its start a window is kept, by stream time; at least size + grace. */
+  readonly retentionMs: number;
+}
+
+export type StoreSpec = KeyValueStoreSpec | WindowStoreSpec;
+
+/**
+ * The rows changed since the last commit took them, each once, in the order of their first change: the row now
+ * (undefined = deleted) and the row before (undefined = there was none). This is what thins a table's updates.
+ * `timestampMs` is that of the last put, so that a deletion has a time as well.
+ */
+type Changes<Key extends readonly unknown[], V> = IterableIterator<
+  readonly [...key: Key, newRow: Row<V> | undefined, oldRow: Row<V> | undefined, timestampMs: number]
+>;
+
+/**
+ * What a processor sees of a key-value store. Reads see this task's own uncommitted writes. Values are shared, not
+ * copied: whoever changes one in place spoils the store, so put a new one.
+ */
+export interface KeyValueStore<K = unknown, V = unknown> {
+  get(key: K): Row<V> | undefined;
+  /** A null value deletes. */
+  put(key: K, value: V | null, timestampMs: number): void;
+  /** Every row, in the order of the key's bytes. Do not write while iterating. */
+  all(): IterableIterator<readonly [key: K, row: Row<V>]>;
+  changes(): Changes<[key: K], V>;
+}
+
+/** What a processor sees of a window store: rows by key and window start. */
+export interface WindowStore<K = unknown, V = unknown> {
+  get(key: K, startMs: number): Row<V> | undefined;
+  /** A null value deletes. */
+  put(key: K, startMs: number, value: V | null, timestampMs: number): void;
+  /** Rows with `fromMs <= start < toMs`, by start, then by the key's bytes. Do not write while iterating. */
+  range(fromMs: number, toMs: number): IterableIterator<readonly [key: K, startMs: number, row: Row<V>]>;
+  /** Every window of one key with `fromMs <= start < toMs`, by start. */
+  fetch(key: K, fromMs: number, toMs: number): IterableIterator<readonly [startMs: number, row: Row<V>]>;
+  changes(): Changes<[key: K, startMs: number], V>;
+  /** Rows are kept while `start >= beforeMs`; older segments are dropped with the next commit. Never goes back. */
+  expire(beforeMs: number): void;
+}
+
+export type StateStore = KeyValueStore | WindowStore;
