@@ -1,4 +1,5 @@
 export { json, SchemaError, unvalidatedJson } from "./json.js";
+export { nullable } from "./nullable.js";
 export {
   bytes,
   float64,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { nullable } from "./nullable.js";
 import { bytes, float64, int64, string, withBytes } from "./serde.js";
 
 const hex = (value: Uint8Array): string => Buffer.from(value).toString("hex");
@@ -112,5 +113,13 @@ describe("withBytes", () => {
 
   test("throws what the serde throws", () => {
     expect(() => withBytes(int64).deserialize(from("00"))).toThrow("int64 has 8 bytes, not 1");
+  });
+});
+
+describe("nullable", () => {
+  test("has the bytes of the serde it is made of", () => {
+    const serde = nullable(string);
+    expect(hex(serde.serialize("ab"))).toBe("6162");
+    expect(serde.deserialize(from("6162"))).toBe("ab");
   });
 });

@@ -25,7 +25,10 @@ export class TopologyError extends StreamsError {
 
   constructor(faults: readonly TopologyFault[]) {
     const lines = faults.map((fault) => `  ${fault.node}: ${fault.message} [${fault.code}]`);
-    super("INVALID_TOPOLOGY", `the topology cannot run, ${faults.length} fault${faults.length === 1 ? "" : "s"}:\n${lines.join("\n")}`);
+    super(
+      "INVALID_TOPOLOGY",
+      `the topology cannot run, ${faults.length} fault${faults.length === 1 ? "" : "s"}:\n${lines.join("\n")}`,
+    );
     this.faults = faults;
   }
 }

@@ -1,0 +1,68 @@
+import type { Aggregator, AnyAggregator } from "./aggregators.js";
+import type { RecordContext } from "./record.js";
+
+/**
+ * How a stateful operator makes its state: `next` is given undefined for the first record of a row, and null as its
+ * answer deletes the row. What goes on to the table's children is `result(state)`.
+ */
+export interface Aggregation {
+  readonly next: (state: unknown, value: unknown, record: RecordContext) => unknown;
+  readonly result: (state: unknown) => unknown;
+}
+
+const itself = (state: unknown): unknown => state;
+
+export function countAggregation(): Aggregation {
+  return { next: (n) => ((n as number | undefined) ?? 0) + 1, result: itself };
+}
+
+/** The first value of a row is taken as it is; the reducer is not called for it. */
+export function reduceAggregation(
+  reducer: (aggregate: unknown, value: unknown, record: RecordContext) => unknown,
+): Aggregation {
+  return {
+    next: (state, value, record) => (state === undefined ? value : reducer(state, value, record)),
+    result: itself,
+  };
+}
+
+export function customAggregation(
+  initial: () => unknown,
+  add: (state: unknown, value: unknown, record: RecordContext) => unknown,
+): Aggregation {
+  return {
+    next: (state, value, record) => add(state === undefined ? initial() : state, value, record),
+    result: itself,
+  };
+}
+
+/** One state of several: an object of the aggregators' states, in the order of the fields. */
+export function namedAggregation(fields: Readonly<Record<string, AnyAggregator<unknown>>>): Aggregation {
+  const names = Object.keys(fields);
+  const aggregators = Object.values(fields) as Aggregator<unknown, unknown>[];
+  return {
+    next: (state, value) => {
+      const before = state as Readonly<Record<string, unknown>> | undefined;
+      const after: Record<string, unknown> = {};
+      for (let at = 0; at < names.length; at++) {
+        const name = names[at] as string;
+        const aggregator = aggregators[at] as Aggregator<unknown, unknown>;
+        // Undefined as well for a field that was added to the topology after the row was written.
+        const held = before?.[name];
+        after[name] = aggregator.add(held === undefined ? aggregator.initial() : held, value);
+      }
+      return after;
+    },
+    result: (state) => {
+      const states = state as Readonly<Record<string, unknown>>;
+      const result: Record<string, unknown> = {};
+      for (let at = 0; at < names.length; at++) {
+        const name = names[at] as string;
+        const aggregator = aggregators[at] as Aggregator<unknown, unknown>;
+        const held = states[name];
+        result[name] = aggregator.result(held === undefined ? aggregator.initial() : held);
+      }
+      return result;
+    },
+  };
+}
