@@ -1,0 +1,246 @@
+import { InvariantError, invariant } from "../topology/errors.js";
+import type { StateStore, StoreSpec } from "../topology/state-store.js";
+import { BufferedKeyValueStore, BufferedWindowStore } from "./buffered-stores.js";
+import { changelogStartMs, suffixBytes } from "./changelog.js";
+import { CorruptStateError, UnusableStateError } from "./errors.js";
+import { SqliteDatabase } from "./sqlite-database.js";
+import { SqliteKeyValueStore } from "./sqlite-key-value-store.js";
+import { SqliteWindowStore } from "./sqlite-window-store.js";
+import { registerStores } from "./store-definitions.js";
+import type { ChangelogRecord, Checkpoint, TakenChanges, TaskState } from "./task-state.js";
+import { WriteBuffer } from "./write-buffer.js";
+
+const CACHE_BYTES_MAX = 8 * 1024 * 1024;
+
+export interface TaskStateOptions {
+  /** ":memory:" keeps everything in this process and loses it with it. */
+  readonly file: string;
+  readonly stores: readonly StoreSpec[];
+  /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 8 MiB by default. */
+  readonly cacheBytesMax?: number;
+  /** Milliseconds since the epoch: what `restore` writes into the checkpoint. */
+  readonly wallClockMs?: () => number;
+}
+
+/**
+ * Opens or creates a task's state file.
+ *
+ * @throws CorruptStateError when the file is damaged: `wipeStateFile`, open again, restore
+ * @throws UnusableStateError when it is not ours, of a newer format, made by other stores, or cannot be opened
+ * @throws InvariantError when it is still open in this process
+ */
+export function openTaskState(options: TaskStateOptions): TaskState {
+  const database = SqliteDatabase.open(options.file);
+  try {
+    return new SqliteTaskState(database, options);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** A store and its layers, from above: what processors see, the write buffer, the rows in SQLite. */
+type Layers = { readonly spec: StoreSpec; readonly buffer: WriteBuffer } & (
+  | { readonly kind: "window"; readonly store: BufferedWindowStore; readonly stored: SqliteWindowStore }
+  | { readonly kind: "key-value"; readonly store: BufferedKeyValueStore; readonly stored: SqliteKeyValueStore }
+);
+
+/** The one place that knows in which order a store's layers lie on each other. */
+function layersOf(database: SqliteDatabase, spec: StoreSpec, storeId: number, cacheBytesMax: number): Layers {
+  if (spec.kind === "window") {
+    const stored = new SqliteWindowStore(database, storeId, spec);
+    const buffer = new WriteBuffer(spec, stored, { cacheBytesMax });
+    return { spec, kind: "window", stored, buffer, store: new BufferedWindowStore(buffer, stored) };
+  }
+  const stored = new SqliteKeyValueStore(database, storeId);
+  const buffer = new WriteBuffer(spec, stored, { cacheBytesMax });
+  return { spec, kind: "key-value", stored, buffer, store: new BufferedKeyValueStore(buffer, stored) };
+}
+
+class SqliteTaskState implements TaskState {
+  readonly #database: SqliteDatabase;
+  readonly #stores = new Map<string, Layers>();
+  /** The values of `#stores`: `keep` runs once per record. */
+  readonly #buffers: readonly WriteBuffer[];
+  readonly #wallClockMs: () => number;
+  #checkpoint: Checkpoint | undefined;
+  #taken = false;
+
+  constructor(database: SqliteDatabase, options: TaskStateOptions) {
+    this.#database = database;
+    this.#wallClockMs = options.wallClockMs ?? Date.now;
+    const cacheBytesMax = (options.cacheBytesMax ?? CACHE_BYTES_MAX) / Math.max(1, options.stores.length);
+    database.transaction(() => {
+      const ids = registerStores(database, options.stores);
+      for (const spec of options.stores) {
+        const id = ids.get(spec.name);
+        invariant(id !== undefined, `store "${spec.name}" has just been registered`);
+        this.#stores.set(spec.name, layersOf(database, spec, id, cacheBytesMax));
+      }
+    });
+    this.#buffers = [...this.#stores.values()].map((layers) => layers.buffer);
+    this.#checkpoint = this.#readCheckpoint();
+  }
+
+  store(name: string): StateStore {
+    return this.#layers(name).store;
+  }
+
+  keep(): void {
+    for (let at = 0; at < this.#buffers.length; at++) this.#buffers[at]!.keep();
+  }
+
+  takeBack(): void {
+    for (const buffer of this.#buffers) buffer.takeBack();
+  }
+
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const buffer of this.#buffers) bytes += buffer.bufferedBytes;
+    return bytes;
+  }
+
+  take(): readonly TakenChanges[] {
+    invariant(
+      !this.#taken,
+      "the last taking must be applied first: two commits in flight would have one set of frozen rows",
+    );
+    // All are serialized before one is frozen: a row that cannot be leaves everything as it was.
+    const encoded = [...this.#stores.values()].map((layers) => ({ layers, changes: layers.buffer.encode() }));
+    for (const { layers, changes } of encoded) {
+      layers.buffer.freeze(changes);
+      if (layers.kind === "window") layers.stored.takeExpiry();
+    }
+    this.#taken = true;
+    return encoded.map(({ layers, changes }) => ({ store: layers.spec.name, entries: changes.entries }));
+  }
+
+  apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
+    invariant(this.#taken, "what is applied must have been taken");
+    this.#database.transaction(() => {
+      for (const layers of this.#stores.values()) {
+        this.#writeTaken(layers, firstOffsets[layers.spec.name]);
+        if (layers.kind === "window") layers.stored.finishWrites();
+      }
+      this.#writeCheckpoint(checkpoint);
+    });
+    for (const layers of this.#stores.values()) {
+      layers.buffer.settle(layers.kind === "window" ? layers.stored.takenLiveFromMs : Number.NEGATIVE_INFINITY);
+    }
+    this.#taken = false;
+  }
+
+  checkpoint(): Checkpoint | undefined {
+    return this.#checkpoint;
+  }
+
+  restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void {
+    const layers = this.#layers(store);
+    invariant(layers.buffer.isClean, `store "${store}" is restored while it holds changes of its own`);
+    this.#database.transaction(() => {
+      for (const record of records) restoreRecord(layers, record);
+      if (layers.kind === "window") layers.stored.finishWrites();
+      this.#writeCheckpoint(this.#movedTo(store, nextOffset));
+    });
+    layers.buffer.forgetClean();
+  }
+
+  newestWindowStartMs(store: string): number | undefined {
+    const layers = this.#layers(store);
+    return layers.kind === "window" ? layers.stored.newestStartMs : undefined;
+  }
+
+  changelogCuts(): Readonly<Record<string, number>> {
+    const cuts: Record<string, number> = {};
+    for (const { kind, spec, stored } of this.#stores.values()) {
+      if (kind !== "window" || !spec.changelog) continue;
+      const cut = stored.firstLiveOffset() ?? this.#checkpoint?.changelogOffsets[spec.name];
+      if (cut !== undefined) cuts[spec.name] = cut;
+    }
+    return cuts;
+  }
+
+  rowCounts(): Readonly<Record<string, number>> {
+    return Object.fromEntries([...this.#stores].map(([name, { stored }]) => [name, stored.rowCount()]));
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  wipe(): void {
+    this.#database.wipe();
+  }
+
+  #layers(name: string): Layers {
+    const layers = this.#stores.get(name);
+    if (layers === undefined) throw new InvariantError(`this task has no store "${name}"`);
+    return layers;
+  }
+
+  #writeTaken({ spec, buffer, stored }: Layers, firstOffset: number | undefined): void {
+    if (buffer.inFlight.length === 0) return;
+    invariant(
+      firstOffset !== undefined || !spec.changelog,
+      `the commit wrote rows of store "${spec.name}", so it knows the first changelog offset of them`,
+    );
+    for (const entry of buffer.inFlight) {
+      const encoded = entry.encoded;
+      invariant(encoded !== undefined, "a row in flight keeps its bytes until it is settled");
+      stored.write(buffer.keyBytes(entry), entry.startMs, encoded.value, encoded.timestampMs, firstOffset ?? 0);
+    }
+  }
+
+  #movedTo(store: string, nextOffset: number): Checkpoint {
+    const last = this.#checkpoint ?? {
+      commitNumber: 0,
+      sourceOffsets: [],
+      changelogOffsets: {},
+      clocks: {},
+      topicIds: {},
+    };
+    return {
+      ...last,
+      changelogOffsets: { ...last.changelogOffsets, [store]: nextOffset },
+      wallClockMs: this.#wallClockMs(),
+    };
+  }
+
+  /** Inside a transaction. When that fails, the database refuses every further use, so the field cannot run ahead. */
+  #writeCheckpoint(checkpoint: Checkpoint): void {
+    this.#database.prepare("UPDATE millrace_task SET checkpoint = ?").run(JSON.stringify(checkpoint));
+    this.#checkpoint = checkpoint;
+  }
+
+  #readCheckpoint(): Checkpoint | undefined {
+    const read = this.#database.prepare("SELECT checkpoint FROM millrace_task");
+    const { checkpoint } = this.#database.guard(() => read.get() as { checkpoint: string | null });
+    if (checkpoint === null) return undefined;
+    try {
+      return JSON.parse(checkpoint) as Checkpoint;
+    } catch (error) {
+      throw new CorruptStateError(this.#database.file, "its checkpoint is no JSON", { cause: error });
+    }
+  }
+}
+
+function restoreRecord(layers: Layers, record: ChangelogRecord): void {
+  if (record.key === null) return;
+  const key = Buffer.from(record.key.buffer, record.key.byteOffset, record.key.byteLength);
+  if (layers.kind === "key-value") {
+    layers.stored.write(key, 0, record.value, record.timestampMs);
+    return;
+  }
+  const keyBytes = key.byteLength - suffixBytes("window");
+  if (keyBytes < 0) {
+    const { name } = layers.spec;
+    const message =
+      `the changelog of window store "${name}" has a key of ${key.byteLength} bytes at offset ${record.offset}, which no window ` +
+      "store writes: does something else write to that topic, or was the store of another kind before?";
+    throw new UnusableStateError("CHANGELOG_UNREADABLE", message);
+  }
+  const startMs = changelogStartMs(key);
+  layers.stored.write(key.subarray(0, keyBytes), startMs, record.value, record.timestampMs, record.offset);
+  // At once, not at the end of the batch: else a long changelog would fill tables only to drop them.
+  layers.stored.expireByNewest();
+}

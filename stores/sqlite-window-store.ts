@@ -1,0 +1,228 @@
+import type { Statement } from "better-sqlite3";
+import type { SqliteDatabase } from "./sqlite-database.js";
+import { type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
+
+const SEGMENT_MS_MIN = 60_000;
+
+/** As Kafka Streams has it: about three live segments, so that a key's windows lie in few tables and expiry is not too coarse. */
+export function segmentIntervalMs(retentionMs: number): number {
+  return Math.max(Math.floor(retentionMs / 2), SEGMENT_MS_MIN);
+}
+
+/** One table: the rows whose window starts in `[id * interval, (id + 1) * interval)`. */
+interface Segment {
+  readonly id: number;
+  readonly table: string;
+  /** The first changelog offset that was written here: older ones hold nothing of it. */
+  readonly firstOffset: number;
+  readonly read: Statement<unknown[]>;
+  readonly write: Statement<unknown[]>;
+  readonly remove: Statement<unknown[]>;
+}
+
+/** A row of one key, found by `fetch`. */
+export interface StoredWindow {
+  readonly startMs: number;
+  readonly value: Buffer;
+  readonly timestampMs: number;
+}
+
+/** The rows of a window store, segmented by window start, so that expiry is a DROP and not a search. */
+export class SqliteWindowStore implements SqliteRows {
+  readonly #database: SqliteDatabase;
+  readonly #storeId: number;
+  readonly #retentionMs: number;
+  readonly #intervalMs: number;
+  readonly #segments = new Map<number, Segment>();
+  /** What operators have said; `#takenExpiryMs` is what the commit in flight covers of it, and all that SQLite follows. */
+  #expiredBeforeMs = Number.NEGATIVE_INFINITY;
+  #takenExpiryMs = Number.NEGATIVE_INFINITY;
+  #liveFromMs = Number.NEGATIVE_INFINITY;
+  #newestStartMs: number | undefined;
+  #saved = "";
+
+  constructor(database: SqliteDatabase, storeId: number, options: { readonly retentionMs: number }) {
+    this.#database = database;
+    this.#storeId = storeId;
+    this.#retentionMs = options.retentionMs;
+    this.#intervalMs = segmentIntervalMs(options.retentionMs);
+    const state = database
+      .prepare("SELECT expired_before_ms AS expired, newest_start_ms AS newest FROM millrace_stores WHERE id = ?")
+      .get(storeId) as { expired: number | null; newest: number | null };
+    this.expire(state.expired ?? Number.NEGATIVE_INFINITY);
+    this.takeExpiry();
+    this.#newestStartMs = state.newest ?? undefined;
+    const segments = database
+      .prepare("SELECT segment, first_offset AS firstOffset FROM millrace_segments WHERE store = ? ORDER BY segment")
+      .all(storeId) as { segment: number; firstOffset: number }[];
+    for (const { segment, firstOffset } of segments) this.#openSegment(segment, firstOffset);
+  }
+
+  /** The largest window start that was ever written here. */
+  get newestStartMs(): number | undefined {
+    return this.#newestStartMs;
+  }
+
+  /** Rows that start before this belong to expired segments, whether or not their tables are dropped already. */
+  get liveFromMs(): number {
+    return this.#liveFromMs;
+  }
+
+  read(key: Uint8Array, startMs: number): EncodedRow | undefined {
+    const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
+    if (segment === undefined) return undefined;
+    return this.#database.guard(() => segment.read.get(key, startMs) as EncodedRow | undefined);
+  }
+
+  write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void {
+    if (startMs < this.takenLiveFromMs) return;
+    const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
+    if (value === null) {
+      segment?.remove.run(key, startMs);
+      return;
+    }
+    (segment ?? this.#createSegment(startMs, offset)).write.run(key, startMs, value, timestampMs);
+    if (this.#newestStartMs === undefined || startMs > this.#newestStartMs) this.#newestStartMs = startMs;
+  }
+
+  /** Ahead of the drop: from now on what is expired is neither read nor written. Never goes back. */
+  expire(beforeMs: number): void {
+    if (beforeMs <= this.#expiredBeforeMs) return;
+    this.#expiredBeforeMs = beforeMs;
+    this.#liveFromMs = this.#segmentStartMs(beforeMs);
+  }
+
+  /** As `liveFromMs`, as far as the last taking covers it. */
+  get takenLiveFromMs(): number {
+    return this.#segmentStartMs(this.#takenExpiryMs);
+  }
+
+  /** The commit that begins covers the expiry known now. */
+  takeExpiry(): void {
+    this.#takenExpiryMs = this.#expiredBeforeMs;
+  }
+
+  /** What restore knows without a clock: stream time has reached the newest window, so what that outdates has expired. */
+  expireByNewest(): void {
+    if (this.#newestStartMs === undefined) return;
+    this.expire(this.#newestStartMs - this.#retentionMs);
+    this.takeExpiry();
+  }
+
+  /** Inside a transaction, after its writes: drops the expired tables and saves what the next open must know. */
+  finishWrites(): void {
+    const liveFromMs = this.takenLiveFromMs;
+    for (const segment of this.#segments.values()) {
+      if (segment.id * this.#intervalMs < liveFromMs) this.#dropSegment(segment);
+    }
+    const state = `${this.#takenExpiryMs} ${this.#newestStartMs}`;
+    if (state === this.#saved) return;
+    this.#saved = state;
+    const expiry = Number.isFinite(this.#takenExpiryMs) ? this.#takenExpiryMs : null;
+    this.#database
+      .prepare("UPDATE millrace_stores SET expired_before_ms = ?, newest_start_ms = ? WHERE id = ?")
+      .run(expiry, this.#newestStartMs ?? null, this.#storeId);
+  }
+
+  /** The first changelog offset that a live segment needs; undefined when there is none. */
+  firstLiveOffset(): number | undefined {
+    let first: number | undefined;
+    for (const { firstOffset } of this.#segments.values()) {
+      if (first === undefined || firstOffset < first) first = firstOffset;
+    }
+    return first;
+  }
+
+  /** The window starts that have rows, ascending, with `fromMs <= start < toMs`. */
+  starts(fromMs: number, toMs: number): number[] {
+    return this.#segmentsIn(fromMs, toMs).flatMap((segment) => {
+      const statement = this.#database.prepare(
+        `SELECT DISTINCT w AS startMs FROM ${segment.table} WHERE w >= ? AND w < ? ORDER BY w`,
+      );
+      const rows = this.#database.guard(() => statement.all(fromMs, toMs) as { startMs: number }[]);
+      return rows.map((row) => row.startMs);
+    });
+  }
+
+  /** The rows of one window start, by key. */
+  *scan(startMs: number): IterableIterator<StoredRow> {
+    const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
+    if (segment === undefined) return;
+    const columns = `SELECT k AS key, v AS value, t AS timestampMs FROM ${segment.table} WHERE w = ?`;
+    const first = this.#database.prepare(`${columns} ORDER BY k LIMIT ${SLICE_ROWS}`);
+    const next = this.#database.prepare(`${columns} AND k > ? ORDER BY k LIMIT ${SLICE_ROWS}`);
+    let rows = this.#database.guard(() => first.all(startMs) as StoredRow[]);
+    for (;;) {
+      yield* rows;
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < SLICE_ROWS) return;
+      rows = this.#database.guard(() => next.all(startMs, last.key) as StoredRow[]);
+    }
+  }
+
+  /** The windows of one key, by start: at most as many as fit into the retention. */
+  fetch(key: Uint8Array, fromMs: number, toMs: number): StoredWindow[] {
+    return this.#segmentsIn(fromMs, toMs).flatMap((segment) => {
+      const statement = this.#database.prepare(
+        `SELECT w AS startMs, v AS value, t AS timestampMs FROM ${segment.table} WHERE k = ? AND w >= ? AND w < ? ORDER BY w`,
+      );
+      return this.#database.guard(() => statement.all(key, fromMs, toMs) as StoredWindow[]);
+    });
+  }
+
+  rowCount(): number {
+    let rows = 0;
+    for (const { table } of this.#segments.values()) {
+      const { count } = this.#database.prepare(`SELECT count(*) AS count FROM ${table}`).get() as { count: number };
+      rows += count;
+    }
+    return rows;
+  }
+
+  #segmentStartMs(startMs: number): number {
+    return Math.floor(startMs / this.#intervalMs) * this.#intervalMs;
+  }
+
+  #segmentsIn(fromMs: number, toMs: number): Segment[] {
+    return [...this.#segments.values()]
+      .filter(({ id }) => id * this.#intervalMs < toMs && (id + 1) * this.#intervalMs > fromMs)
+      .sort((a, b) => a.id - b.id);
+  }
+
+  #createSegment(startMs: number, firstOffset: number): Segment {
+    const id = Math.floor(startMs / this.#intervalMs);
+    this.#database.execute(
+      `CREATE TABLE ${this.#tableOf(id)} (k BLOB, w INTEGER, v BLOB NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (k, w)) WITHOUT ROWID`,
+    );
+    this.#database.prepare("INSERT INTO millrace_segments VALUES (?, ?, ?)").run(this.#storeId, id, firstOffset);
+    return this.#openSegment(id, firstOffset);
+  }
+
+  #openSegment(id: number, firstOffset: number): Segment {
+    const table = this.#tableOf(id);
+    const segment: Segment = {
+      id,
+      table,
+      firstOffset,
+      read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
+      write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?, ?, ?)`),
+      remove: this.#database.prepare(`DELETE FROM ${table} WHERE k = ? AND w = ?`),
+    };
+    this.#segments.set(id, segment);
+    return segment;
+  }
+
+  #dropSegment(segment: Segment): void {
+    // The statements go with the segment: one that outlived its table would fail at its next use.
+    this.#segments.delete(segment.id);
+    this.#database.execute(`DROP TABLE ${segment.table}`);
+    this.#database
+      .prepare("DELETE FROM millrace_segments WHERE store = ? AND segment = ?")
+      .run(this.#storeId, segment.id);
+  }
+
+  // The store's number, not its name: SQLite takes "A" and "a" for one table. A window before 1970 has a negative segment.
+  #tableOf(segment: number): string {
+    return `"rows_${this.#storeId}_${segment}"`;
+  }
+}

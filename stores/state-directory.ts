@@ -1,0 +1,205 @@
+import { createHash, randomUUID } from "node:crypto";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import Database from "better-sqlite3";
+import { errorCode, stateError, UnusableStateError } from "./errors.js";
+
+const FILE_NAME_MAX = 100;
+const HASH_DIGITS = 8;
+
+export interface StateDirectoryOptions {
+  readonly stateDir: string;
+  readonly applicationId: string;
+  /** The machine's by default. */
+  readonly hostName?: string;
+}
+
+/** Who runs here. A copied volume or image has another host, device or inode, and is somebody else (protocol 11). */
+interface Identity {
+  readonly uuid: string;
+  readonly hostName: string;
+  readonly device: string;
+  readonly inode: string;
+}
+
+/** The directory of one application on one machine, held by one process at a time. */
+export class StateDirectory {
+  /** `<stateDir>/<applicationId>`, absolute. */
+  readonly path: string;
+  /** Part of group instance ids and transactional ids; the same as long as this directory stays where it is. */
+  readonly uuid: string;
+  readonly #lock: Database.Database;
+
+  private constructor(path: string, uuid: string, lock: Database.Database) {
+    this.path = path;
+    this.uuid = uuid;
+    this.#lock = lock;
+  }
+
+  /** @throws UnusableStateError when the directory cannot be made or written, or another process holds it */
+  static open(options: StateDirectoryOptions): StateDirectory {
+    const path = join(resolve(options.stateDir), fileNamePart(options.applicationId));
+    told(path, () => makeDirectory(path));
+    const lock = lockDirectory(path);
+    try {
+      const uuid = told(path, () => identify(path, options.hostName ?? hostname()).uuid);
+      return new StateDirectory(path, uuid, lock);
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  /**
+   * The file of a task, found by its stores and its partition: an edit of the topology shifts the numbers of
+   * sub-topologies, and state must not move to another task with them.
+   */
+  taskFile(stores: readonly string[], partition: number): string {
+    return join(this.path, `${taskFilePrefix(stores)}${partition}.db`);
+  }
+
+  /** The partitions whose state of these stores is here, ascending: where a task starts without restoring all of it. */
+  partitionsOf(stores: readonly string[]): number[] {
+    const prefix = taskFilePrefix(stores);
+    return readdirSync(this.path)
+      .filter((name) => name.startsWith(prefix) && /^\d+\.db$/.test(name.slice(prefix.length)))
+      .map((name) => Number.parseInt(name.slice(prefix.length), 10))
+      .sort((a, b) => a - b);
+  }
+
+  close(): void {
+    this.#lock.close();
+  }
+}
+
+function taskFilePrefix(stores: readonly string[]): string {
+  const names = [...stores].sort().map(fileNamePart).join("+");
+  if (names.length <= FILE_NAME_MAX) return `${names}-`;
+  const hash = createHash("sha256").update(names).digest("hex").slice(0, HASH_DIGITS);
+  return `${names.slice(0, FILE_NAME_MAX)}-${hash}-`;
+}
+
+/** Not by `recursive`: where a parent is there and takes no directories (`/proc/1`), Node 20 tries for ever. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (errorCode(error) === "EEXIST" && statSync(path).isDirectory()) return;
+    if (errorCode(error) !== "ENOENT" || dirname(path) === path) throw error;
+    makeDirectory(dirname(path));
+    mkdirSync(path);
+  }
+}
+
+/** Letters, digits and `. _ -` stay; anything else cannot leave the directory or join two names into one. */
+function fileNamePart(name: string): string {
+  const part = encodeURIComponent(name);
+  return /^\.{0,2}$/.test(part) ? part.replaceAll(".", "%2E") || "%" : part.replaceAll("*", "%2A");
+}
+
+/**
+ * An exclusive SQLite transaction that stays open: the kernel frees it however the process ends, and a pid file would
+ * need guessing. Not for network file systems.
+ */
+function lockDirectory(path: string): Database.Database {
+  const file = join(path, "lock.db");
+  let lock: Database.Database | undefined;
+  try {
+    lock = new Database(file, { timeout: 0 });
+    lock.pragma("locking_mode = EXCLUSIVE");
+    lock.exec("BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (by_process INTEGER)");
+    return lock;
+  } catch (error) {
+    lock?.close();
+    if (errorCode(error).startsWith("SQLITE_BUSY")) {
+      const message =
+        `state directory ${path} is in use by another process: stop that one, or give this one its own state directory ` +
+        "(two processes in one directory would overwrite each other's state)";
+      throw new UnusableStateError("STATE_DIRECTORY_LOCKED", message, { cause: error });
+    }
+    if (/^SQLITE_(NOTADB|CORRUPT)/.test(errorCode(error))) {
+      const message = `${file} is damaged and cannot lock the state directory: delete it, it holds nothing`;
+      throw new UnusableStateError("STATE_DIRECTORY_UNUSABLE", message, { cause: error });
+    }
+    throw stateError(error, file);
+  }
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EACCES: "this user may not write there; change its owner or mode, or set another state directory",
+  EPERM: "this user may not write there; change its owner or mode, or set another state directory",
+  EROFS: "the file system is read-only; set a state directory on one that can be written",
+  ENOSPC: "the disk is full; make room",
+  EDQUOT: "the disk quota is used up; make room",
+  ENOTDIR: "a part of the path is a file; set another state directory",
+  EEXIST: "it is a file, not a directory; set another state directory",
+  ENOENT: "a part of the path is missing and cannot be made; set another state directory",
+};
+
+function told<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const code = errorCode(error);
+    const advice = ADVICE[code];
+    if (advice === undefined) throw error;
+    throw new UnusableStateError(
+      "STATE_DIRECTORY_UNUSABLE",
+      `state directory ${path} cannot be used (${code}): ${advice}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function identify(path: string, hostName: string): Identity {
+  const { dev, ino } = statSync(path, { bigint: true });
+  const here = { hostName, device: String(dev), inode: String(ino) };
+  const file = join(path, "identity.json");
+  const known = readIdentity(file);
+  if (known?.hostName === here.hostName && known.device === here.device && known.inode === here.inode) return known;
+  const identity: Identity = { uuid: randomUUID(), ...here };
+  writeDurably(file, JSON.stringify(identity));
+  return identity;
+}
+
+/** Undefined for no file, and for one that is torn or not ours: a new identity costs one rebalance, a wrong one the group. */
+function readIdentity(file: string): Identity | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+  const fields = /^\{"uuid":"([0-9a-f-]{36})","hostName":("(?:[^"\\]|\\.)*"),"device":"(\d+)","inode":"(\d+)"\}$/.exec(
+    text,
+  );
+  if (fields === null) return undefined;
+  const [, uuid, hostName, device, inode] = fields as unknown as readonly [string, string, string, string, string];
+  return { uuid, hostName: JSON.parse(hostName) as string, device, inode };
+}
+
+/** Whole or not at all: the new file takes the old one's place in one step. */
+function writeDurably(file: string, text: string): void {
+  const descriptor = openSync(`${file}.new`, "w");
+  try {
+    writeSync(descriptor, text);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  renameSync(`${file}.new`, file);
+}

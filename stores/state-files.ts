@@ -1,0 +1,68 @@
+import { existsSync } from "node:fs";
+import type { StoreSpec } from "../topology/state-store.js";
+import { CorruptStateError } from "./errors.js";
+import { openTaskState } from "./open-stores.js";
+import { wipeStateFile } from "./sqlite-database.js";
+import { StateDirectory } from "./state-directory.js";
+import type { TaskState } from "./task-state.js";
+
+export interface OpenedState {
+  readonly state: TaskState;
+  /** Why the file was thrown away and begun anew; undefined when it was good, or not there. */
+  readonly wipedBecause: string | undefined;
+}
+
+/** The files of one application's tasks in a directory that this process holds. */
+export class StateFiles {
+  readonly #directory: StateDirectory;
+
+  private constructor(directory: StateDirectory) {
+    this.#directory = directory;
+  }
+
+  /** @throws UnusableStateError when the directory cannot be used, or another process holds it */
+  static lock(options: { readonly stateDir: string; readonly applicationId: string }): StateFiles {
+    return new StateFiles(StateDirectory.open(options));
+  }
+
+  /** The same for as long as the directory stays where it is: what group instance and transactional ids are made of. */
+  get identity(): string {
+    return this.#directory.uuid;
+  }
+
+  /** A damaged file is wiped: it holds only what its changelogs hold too. */
+  open(stores: readonly StoreSpec[], partition: number): OpenedState {
+    const file = this.#fileOf(stores, partition);
+    try {
+      return { state: openTaskState({ file, stores }), wipedBecause: undefined };
+    } catch (error) {
+      if (!(error instanceof CorruptStateError)) throw error;
+      wipeStateFile(file);
+      return { state: openTaskState({ file, stores }), wipedBecause: error.message };
+    }
+  }
+
+  /** Throws away what is open and begins anew. */
+  reopenEmpty(state: TaskState, stores: readonly StoreSpec[], partition: number): TaskState {
+    state.wipe();
+    return openTaskState({ file: this.#fileOf(stores, partition), stores });
+  }
+
+  /** True when there is state of that partition here, whatever it is worth. */
+  has(stores: readonly StoreSpec[], partition: number): boolean {
+    return stores.length > 0 && existsSync(this.#fileOf(stores, partition));
+  }
+
+  unlock(): void {
+    this.#directory.close();
+  }
+
+  /** A task without stores has nothing to keep, and needs no file. */
+  #fileOf(stores: readonly StoreSpec[], partition: number): string {
+    if (stores.length === 0) return ":memory:";
+    return this.#directory.taskFile(
+      stores.map(({ name }) => name),
+      partition,
+    );
+  }
+}

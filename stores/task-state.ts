@@ -1,0 +1,89 @@
+import type { Clock } from "../topology/processor.js";
+import type { TopicPartition } from "../topology/record.js";
+import type { StateStore } from "../topology/state-store.js";
+
+/** What one commit says about a task, written in the same SQLite transaction as its rows (protocol 3, 16, 17). */
+export interface Checkpoint {
+  /** Grows by one with each commit of the task, whoever makes it. */
+  readonly commitNumber: number;
+  /** The next offset to read of every source partition. */
+  readonly sourceOffsets: readonly (TopicPartition & { readonly offset: number })[];
+  /** By store: everything below this changelog offset is in the file. */
+  readonly changelogOffsets: Readonly<Record<string, number>>;
+  /** By node name. */
+  readonly clocks: Readonly<Record<string, Clock>>;
+  /** By topic, sources and changelogs: a topic made anew has another id, and its offsets mean nothing here. */
+  readonly topicIds: Readonly<Record<string, string>>;
+  readonly wallClockMs: number;
+}
+
+/** A row on its way to the changelog and to SQLite: both get these same bytes. */
+export interface TakenEntry {
+  /** The changelog record's key: for a window store the key's bytes, start as int64 BE, seq as int32 BE. */
+  readonly changelogKey: Buffer;
+  /** Null deletes. */
+  readonly value: Uint8Array | null;
+  readonly timestampMs: number;
+}
+
+/** The frozen changes of one store. */
+export interface TakenChanges {
+  readonly store: string;
+  readonly entries: readonly TakenEntry[];
+}
+
+/** A changelog record as restore reads it. The bytes may be views: they are copied by SQLite before the call returns. */
+export interface ChangelogRecord {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly timestampMs: number;
+  readonly offset: number;
+}
+
+/**
+ * The state of one task: every store of its sub-topology for one partition, in one SQLite file. Synchronous.
+ *
+ * Three layers, and reads go through them in this order: the buffer that records write to (live values), the frozen
+ * changes of a commit in flight (bytes, decoded anew by each read), and SQLite. SQLite holds only what a committed
+ * Kafka transaction covers.
+ */
+export interface TaskState {
+  store(name: string): StateStore;
+
+  /** The record is done: its changes stay. Called after each record, so it must cost next to nothing. */
+  keep(): void;
+  /** The record failed: every put since the last `keep` is undone. */
+  takeBack(): void;
+
+  /** About how much the buffers hold; the engine commits early when it is too much. */
+  readonly bufferedBytes: number;
+
+  /** Freezes the dirty rows of every store, serialized, and starts a fresh buffer. One taking at a time. */
+  take(): readonly TakenChanges[];
+  /**
+   * Writes what was taken and the checkpoint in one SQLite transaction, and drops expired segments.
+   * `firstOffsets`: by store, the lowest changelog offset that this commit produced.
+   */
+  apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void;
+
+  /** As the last `apply` or restored batch left it; undefined for a new or wiped file. */
+  checkpoint(): Checkpoint | undefined;
+
+  /**
+   * Applies changelog records in one SQLite transaction, and moves the store's changelog offset in the checkpoint to
+   * `nextOffset`, which may lie beyond the last record (markers, compacted tails).
+   */
+  restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void;
+  /** The newest window start restored or held, for the clock (protocol 19); undefined where the store is empty or not windowed. */
+  newestWindowStartMs(store: string): number | undefined;
+
+  /** By window store: below this changelog offset there are only expired segments (protocol 21). */
+  changelogCuts(): Readonly<Record<string, number>>;
+  /** Rows now in SQLite, by store: for metrics and tests, not for the hot path. */
+  rowCounts(): Readonly<Record<string, number>>;
+
+  /** Closes without writing anything. The buffers are lost, as they must be when the task is not this member's any more. */
+  close(): void;
+  /** Closes and deletes the file. */
+  wipe(): void;
+}
