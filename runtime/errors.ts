@@ -23,6 +23,9 @@ export class FencedError extends StreamsError {
   }
 }
 
+/** Another process has joined as this group instance: both of them going on would fence each other for ever (protocol 11). */
+export class InstanceFencedError extends FencedError {}
+
 /** Whether a commit happened is not known: the same safe path as for a fenced member, and Kafka tells which. */
 export class AmbiguousCommitError extends StreamsError {
   constructor(message: string, options?: { readonly cause?: unknown }) {

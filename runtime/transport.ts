@@ -146,6 +146,7 @@ export interface GroupMetadata {
 }
 
 /**
+ * @throws InstanceFencedError from `sendOffsets` when another process has joined as this group instance
  * @throws FencedError from any call when another producer has initialised this id, the group's generation is over, or
  *   the broker no longer knows the producer: drop the buffers, settle by `initialize`, reopen the tasks
  * @throws AmbiguousCommitError from `commit` when its outcome is not known (protocol: the same safe path)

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { FencedError } from "../errors.js";
+import { FencedError, InstanceFencedError } from "../errors.js";
 import type { GroupMemberMetadata, GroupMetadata } from "../transport.js";
 import { Alarm } from "./alarm.js";
 
@@ -149,7 +149,7 @@ export class GroupCoordinator {
     const member = group.members.get(memberId);
     if (member === undefined || member.groupInstanceId !== groupInstanceId) {
       const fault = this.#absence(group, groupInstanceId);
-      throw new FencedError(
+      throw new (fault === "fenced-instance" ? InstanceFencedError : FencedError)(
         `offsets of group ${groupId} refused: member ${memberId} (${groupInstanceId}) is not in it (${fault})`,
       );
     }

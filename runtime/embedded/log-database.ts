@@ -75,7 +75,7 @@ function open(file: string): Database.Database {
     db.pragma("locking_mode = EXCLUSIVE");
     const applicationId = db.pragma("application_id", { simple: true });
     const format = db.pragma("user_version", { simple: true });
-    const tables = db.prepare<[], { n: number }>("SELECT count(*) AS n FROM sqlite_master").get()?.n ?? 0;
+    const tables = statement<[], { n: number }>(db, "SELECT count(*) AS n FROM sqlite_master").get()?.n ?? 0;
     if (tables > 0 && (applicationId !== APPLICATION_ID || format !== FORMAT)) {
       throw new FatalError("LOG_UNREADABLE", `${file} is not an embedded log of format ${FORMAT}; name another file`);
     }
@@ -122,6 +122,21 @@ interface ProducerRow {
   readonly started_ms: number | null;
 }
 
+/** What is used of a prepared statement: the declarations of a build cannot name better-sqlite3's own type of it. */
+export interface PreparedStatement<Parameters extends unknown[], Result> {
+  get(...parameters: Parameters): Result | undefined;
+  all(...parameters: Parameters): Result[];
+  iterate(...parameters: Parameters): IterableIterator<Result>;
+  run(...parameters: Parameters): { readonly changes: number; readonly lastInsertRowid: number | bigint };
+}
+
+function statement<Parameters extends unknown[], Result = unknown>(
+  db: Database.Database,
+  sql: string,
+): PreparedStatement<Parameters, Result> {
+  return db.prepare<Parameters, Result>(sql);
+}
+
 type Statements = ReturnType<typeof prepare>;
 
 function prepare(db: Database.Database) {
@@ -130,7 +145,8 @@ function prepare(db: Database.Database) {
 
 function counterStatements(db: Database.Database) {
   return {
-    count: db.prepare<[string], { value: number }>(
+    count: statement<[string], { value: number }>(
+      db,
       "INSERT INTO counters VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value",
     ),
   };
@@ -138,45 +154,53 @@ function counterStatements(db: Database.Database) {
 
 function topicStatements(db: Database.Database) {
   return {
-    topics: db.prepare<[], { topic: string; topic_id: string; configs: string }>("SELECT * FROM topics"),
-    partitions: db.prepare<[string], { key: number; partition: number; log_start: number }>(
+    topics: statement<[], { topic: string; topic_id: string; configs: string }>(db, "SELECT * FROM topics"),
+    partitions: statement<[string], { key: number; partition: number; log_start: number }>(
+      db,
       "SELECT key, partition, log_start FROM partitions WHERE topic = ? ORDER BY partition",
     ),
-    addTopic: db.prepare<[string, string, string]>("INSERT INTO topics VALUES (?, ?, ?)"),
-    addPartition: db.prepare<[string, number]>("INSERT INTO partitions(topic, partition) VALUES (?, ?)"),
-    dropTopic: db.prepare<[string]>("DELETE FROM topics WHERE topic = ?"),
-    dropPartitions: db.prepare<[string]>("DELETE FROM partitions WHERE topic = ?"),
-    dropCommitted: db.prepare<[string]>("DELETE FROM committed_offsets WHERE topic = ?"),
-    dropPending: db.prepare<[string]>("DELETE FROM pending_offsets WHERE topic = ?"),
+    addTopic: statement<[string, string, string]>(db, "INSERT INTO topics VALUES (?, ?, ?)"),
+    addPartition: statement<[string, number]>(db, "INSERT INTO partitions(topic, partition) VALUES (?, ?)"),
+    dropTopic: statement<[string]>(db, "DELETE FROM topics WHERE topic = ?"),
+    dropPartitions: statement<[string]>(db, "DELETE FROM partitions WHERE topic = ?"),
+    dropCommitted: statement<[string]>(db, "DELETE FROM committed_offsets WHERE topic = ?"),
+    dropPending: statement<[string]>(db, "DELETE FROM pending_offsets WHERE topic = ?"),
   };
 }
 
 function batchStatements(db: Database.Database) {
   return {
-    addBatch: db.prepare<[number, number, number, number, Buffer]>("INSERT INTO batches VALUES (?, ?, ?, ?, ?)"),
-    lastOffset: db.prepare<[number], { last_offset: number }>(
+    addBatch: statement<[number, number, number, number, Buffer]>(db, "INSERT INTO batches VALUES (?, ?, ?, ?, ?)"),
+    lastOffset: statement<[number], { last_offset: number }>(
+      db,
       "SELECT last_offset FROM batches WHERE partition_key = ? ORDER BY base_offset DESC LIMIT 1",
     ),
-    batchAt: db.prepare<[number, number], { base_offset: number }>(
+    batchAt: statement<[number, number], { base_offset: number }>(
+      db,
       "SELECT base_offset FROM batches WHERE partition_key = ? AND base_offset <= ? ORDER BY base_offset DESC LIMIT 1",
     ),
-    sizes: db.prepare<[number, number, number], { base_offset: number; last_offset: number; size: number }>(
+    sizes: statement<[number, number, number], { base_offset: number; last_offset: number; size: number }>(
+      db,
       "SELECT base_offset, last_offset, size FROM batches WHERE partition_key = ? AND base_offset >= ? AND base_offset < ? ORDER BY base_offset",
     ),
-    bytes: db.prepare<[number, number, number], { bytes: Buffer }>(
+    bytes: statement<[number, number, number], { bytes: Buffer }>(
+      db,
       "SELECT bytes FROM batches WHERE partition_key = ? AND base_offset BETWEEN ? AND ? ORDER BY base_offset",
     ),
-    setLogStart: db.prepare<[number, number]>("UPDATE partitions SET log_start = ? WHERE key = ?"),
+    setLogStart: statement<[number, number]>(db, "UPDATE partitions SET log_start = ? WHERE key = ?"),
     // The first condition bounds the scan of the index, the second decides.
-    cutBatches: db.prepare<[number, number, number]>(
+    cutBatches: statement<[number, number, number]>(
+      db,
       "DELETE FROM batches WHERE partition_key = ? AND base_offset < ? AND last_offset < ?",
     ),
-    cutAborted: db.prepare<[number, number]>("DELETE FROM aborted WHERE partition_key = ? AND last_offset < ?"),
-    addAborted: db.prepare<[number, number, number, number]>("INSERT INTO aborted VALUES (?, ?, ?, ?)"),
-    lastAborted: db.prepare<[number], { offset: number | null }>(
+    cutAborted: statement<[number, number]>(db, "DELETE FROM aborted WHERE partition_key = ? AND last_offset < ?"),
+    addAborted: statement<[number, number, number, number]>(db, "INSERT INTO aborted VALUES (?, ?, ?, ?)"),
+    lastAborted: statement<[number], { offset: number | null }>(
+      db,
       "SELECT max(last_offset) AS offset FROM aborted WHERE partition_key = ?",
     ),
-    aborted: db.prepare<[number, number, number], { producer_id: number; first_offset: number }>(
+    aborted: statement<[number, number, number], { producer_id: number; first_offset: number }>(
+      db,
       "SELECT producer_id, first_offset FROM aborted WHERE partition_key = ? AND last_offset >= ? AND first_offset < ? ORDER BY last_offset",
     ),
   };
@@ -184,30 +208,37 @@ function batchStatements(db: Database.Database) {
 
 function producerStatements(db: Database.Database) {
   return {
-    producers: db.prepare<[], ProducerRow>("SELECT * FROM producers"),
-    setProducer: db.prepare<[string, number, number, number, number | null]>(
+    producers: statement<[], ProducerRow>(db, "SELECT * FROM producers"),
+    setProducer: statement<[string, number, number, number, number | null]>(
+      db,
       "INSERT OR REPLACE INTO producers VALUES (?, ?, ?, ?, ?)",
     ),
-    openPartitions: db.prepare<[number], { partition_key: number; first_offset: number | null }>(
+    openPartitions: statement<[number], { partition_key: number; first_offset: number | null }>(
+      db,
       "SELECT partition_key, first_offset FROM open_partitions WHERE producer_id = ?",
     ),
-    setOpenPartition: db.prepare<[number, number, number | null]>(
+    setOpenPartition: statement<[number, number, number | null]>(
+      db,
       "INSERT OR REPLACE INTO open_partitions VALUES (?, ?, ?)",
     ),
-    dropOpenPartitions: db.prepare<[number]>("DELETE FROM open_partitions WHERE producer_id = ?"),
-    forgetPartition: db.prepare<[number]>("DELETE FROM open_partitions WHERE partition_key = ?"),
-    pendingOffsets: db.prepare<[number], OffsetRow>("SELECT * FROM pending_offsets WHERE producer_id = ?"),
-    setPendingOffset: db.prepare<[number, string, string, number, number, string]>(
+    dropOpenPartitions: statement<[number]>(db, "DELETE FROM open_partitions WHERE producer_id = ?"),
+    forgetPartition: statement<[number]>(db, "DELETE FROM open_partitions WHERE partition_key = ?"),
+    pendingOffsets: statement<[number], OffsetRow>(db, "SELECT * FROM pending_offsets WHERE producer_id = ?"),
+    setPendingOffset: statement<[number, string, string, number, number, string]>(
+      db,
       "INSERT OR REPLACE INTO pending_offsets VALUES (?, ?, ?, ?, ?, ?)",
     ),
-    commitPending: db.prepare<[number]>(
+    commitPending: statement<[number]>(
+      db,
       "INSERT OR REPLACE INTO committed_offsets SELECT group_id, topic, partition, next_offset, metadata FROM pending_offsets WHERE producer_id = ?",
     ),
-    dropPendingOf: db.prepare<[number]>("DELETE FROM pending_offsets WHERE producer_id = ?"),
-    isPending: db.prepare<[string, string, number], { one: number }>(
+    dropPendingOf: statement<[number]>(db, "DELETE FROM pending_offsets WHERE producer_id = ?"),
+    isPending: statement<[string, string, number], { one: number }>(
+      db,
       "SELECT 1 AS one FROM pending_offsets WHERE group_id = ? AND topic = ? AND partition = ? LIMIT 1",
     ),
-    committedOffset: db.prepare<[string, string, number], OffsetRow>(
+    committedOffset: statement<[string, string, number], OffsetRow>(
+      db,
       "SELECT * FROM committed_offsets WHERE group_id = ? AND topic = ? AND partition = ?",
     ),
   };

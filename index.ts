@@ -1,0 +1,46 @@
+// The public door. Nothing inside imports it.
+export type { StreamsMetrics } from "./metrics/metrics.js";
+export type { ProcessingGuarantee, StreamsConfig } from "./runtime/config.js";
+export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
+export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
+export type { ErrorHandlers } from "./runtime/error-handling.js";
+export {
+  AmbiguousCommitError,
+  ConfigError,
+  FatalError,
+  FencedError,
+  UnavailableError,
+  UnstableOffsetsError,
+} from "./runtime/errors.js";
+export type { HttpOptions } from "./runtime/http-endpoints.js";
+export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkajs/transport.js";
+export { type Logger, silentLogger } from "./runtime/logger.js";
+export { partitionOf } from "./runtime/partitioner.js";
+export { type NewRecord, RecordBatch } from "./runtime/record-batch.js";
+export { CorruptBatchError, RecordCursor } from "./runtime/record-cursor.js";
+export { type RunOptions, run } from "./runtime/run.js";
+export {
+  KafkaStreams,
+  type State,
+  type StateListener,
+  type StreamsStatus,
+  type TaskStatus,
+} from "./runtime/streams.js";
+export type * from "./runtime/transport.js";
+export * from "./topology/aggregators.js";
+export { type DescribeFormat, describe } from "./topology/describe.js";
+export { StreamsBuilder } from "./topology/dsl.js";
+export type * from "./topology/dsl-options.js";
+export { storeName, untilWindowCloses } from "./topology/dsl-options.js";
+export type * from "./topology/dsl-types.js";
+export { InvariantError, ProcessingError, StreamsError, TopologyError, type TopologyFault } from "./topology/errors.js";
+export type {
+  ErrorAction,
+  ErrorHandler,
+  ErrorStage,
+  FailedRecord,
+  ProcessorTopology,
+} from "./topology/processor-topology.js";
+export type { Header, Headers, RecordContext, TopicPartition } from "./topology/record.js";
+export type { Row } from "./topology/state-store.js";
+export * from "./topology/windows.js";

@@ -1,0 +1,92 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { assignTasks, decodeAssignment, encodeReport } from "./assignment.js";
+
+interface Member {
+  readonly id: string;
+  readonly open?: readonly string[];
+  readonly onDisk?: readonly string[];
+  readonly hash?: string;
+}
+
+async function assign(
+  taskCounts: readonly number[],
+  members: readonly Member[],
+): Promise<Record<string, readonly string[]>> {
+  const reports = members.map(({ id, open = [], onDisk = [], hash = "h" }) => ({
+    memberId: id,
+    groupInstanceId: id,
+    metadata: encodeReport({ topologyHash: hash, open, onDisk }),
+  }));
+  const assigned = await assignTasks("h", taskCounts)(reports);
+  return Object.fromEntries([...assigned].map(([id, bytes]) => [id, decodeAssignment(bytes).active]));
+}
+
+describe("assignTasks", () => {
+  test("a task stays where it is open when a member joins", async () => {
+    const assigned = await assign([4], [{ id: "a", open: ["0_0", "0_1", "0_2", "0_3"] }, { id: "b" }]);
+    expect(assigned).toEqual({ a: ["0_0", "0_1"], b: ["0_2", "0_3"] });
+  });
+
+  test("a task goes to where its state lies when nobody has it open", async () => {
+    const assigned = await assign(
+      [2],
+      [
+        { id: "a", onDisk: ["0_1"] },
+        { id: "b", onDisk: ["0_0", "0_1"] },
+      ],
+    );
+    expect(assigned).toEqual({ a: ["0_1"], b: ["0_0"] });
+  });
+
+  test("members of another topology get nothing", async () => {
+    expect(await assign([2], [{ id: "a" }, { id: "b", hash: "other" }])).toEqual({ a: ["0_0", "0_1"], b: [] });
+  });
+
+  test("tasks of one sub-topology spread over the members", async () => {
+    const assigned = await assign([2, 2], [{ id: "a" }, { id: "b" }]);
+    expect(Object.values(assigned).map((tasks) => tasks.map((task) => task[0]).sort())).toEqual([
+      ["0", "1"],
+      ["0", "1"],
+    ]);
+  });
+
+  test("metadata of another application is an error that says so", async () => {
+    const foreign = [{ memberId: "a", groupInstanceId: "a", metadata: Buffer.from("\u0000\u0001range") }];
+    await expect(async () => assignTasks("h", [1])(foreign)).rejects.toThrow(
+      "another kind of application uses this group",
+    );
+  });
+
+  test("every task has one owner, loads differ by one at most, and a second round moves nothing", async () => {
+    const counts = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 3 });
+    const task = fc
+      .tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 12 }))
+      .map(([sub, partition]) => `${sub}_${partition}`);
+    const member = fc.record({
+      open: fc.uniqueArray(task, { maxLength: 8 }),
+      onDisk: fc.uniqueArray(task, { maxLength: 8 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(counts, fc.array(member, { minLength: 1, maxLength: 5 }), async (taskCounts, states) => {
+        const members = states.map((state, at) => ({ id: `m${at}`, ...state }));
+        const first = await assign(taskCounts, members);
+        const all = Object.values(first).flat();
+        const wanted = taskCounts.flatMap((count, sub) =>
+          Array.from({ length: count }, (_, partition) => `${sub}_${partition}`),
+        );
+        expect([...all].sort()).toEqual([...wanted].sort());
+        const loads = Object.values(first).map((tasks) => tasks.length);
+        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(1);
+        const second = await assign(
+          taskCounts,
+          members.map(({ id }) => ({ id, open: first[id] ?? [] })),
+        );
+        expect(Object.values(second).map((tasks) => [...tasks].sort())).toEqual(
+          Object.values(first).map((tasks) => [...tasks].sort()),
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+});

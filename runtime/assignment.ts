@@ -1,0 +1,117 @@
+import { StreamsError } from "../topology/errors.js";
+import { formatTaskId } from "./task.js";
+import type { Assign, GroupMemberMetadata } from "./transport.js";
+
+/** What a member tells the leader when it joins. */
+export interface MemberReport {
+  readonly topologyHash: string;
+  /** Tasks that are open here: moving them costs a restore. */
+  readonly open: readonly string[];
+  /** Tasks whose state lies in the directory here: cheaper than starting from nothing. */
+  readonly onDisk: readonly string[];
+}
+
+/** What the leader tells a member. */
+export interface MemberAssignment {
+  readonly topologyHash: string;
+  readonly active: readonly string[];
+}
+
+const VERSION = 1;
+
+export function encodeReport(report: MemberReport): Uint8Array {
+  return Buffer.from(JSON.stringify({ version: VERSION, ...report }), "utf8");
+}
+
+export function encodeAssignment(assignment: MemberAssignment): Uint8Array {
+  return Buffer.from(JSON.stringify({ version: VERSION, ...assignment }), "utf8");
+}
+
+export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
+  const { topologyHash, active } = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  return { topologyHash: topologyHash ?? "", active: active ?? [] };
+}
+
+function decodeReport(member: GroupMemberMetadata): MemberReport {
+  const { topologyHash, open, onDisk } = decode(
+    member.metadata,
+    `metadata of member ${member.memberId}`,
+  ) as Partial<MemberReport>;
+  return { topologyHash: topologyHash ?? "", open: open ?? [], onDisk: onDisk ?? [] };
+}
+
+function decode(bytes: Uint8Array, what: string): unknown {
+  try {
+    const value = JSON.parse(Buffer.from(bytes).toString("utf8")) as { readonly version?: number };
+    if (value.version === VERSION) return value;
+  } catch (cause) {
+    throw new StreamsError(
+      "FOREIGN_MEMBER",
+      `the ${what} is not ours: another kind of application uses this group; give this one an application id of its own`,
+      { cause },
+    );
+  }
+  throw new StreamsError(
+    "FOREIGN_MEMBER",
+    `the ${what} has a version this release does not read; run one release in a group`,
+  );
+}
+
+interface Candidate {
+  readonly memberId: string;
+  readonly report: MemberReport;
+  readonly tasks: string[];
+}
+
+/**
+ * Sticky and balanced: every task to one member, no member with more than one task above another, and a task stays where
+ * it is open, else where its state lies, as far as balance allows. Members with another topology get nothing: their tasks
+ * have other numbers. The same input gives the same output, whoever leads.
+ */
+export function assignTasks(topologyHash: string, taskCounts: readonly number[]): Assign {
+  return (members) => {
+    const all = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
+    const candidates: Candidate[] = all
+      .map((member) => ({ memberId: member.memberId, report: decodeReport(member), tasks: [] as string[] }))
+      .filter(({ report }) => report.topologyHash === topologyHash);
+    const tasks = taskCounts.flatMap((count, subTopology) =>
+      Array.from({ length: count }, (_, partition) => formatTaskId({ subTopology, partition })),
+    );
+    distribute(tasks, candidates);
+    const byMember = new Map(candidates.map(({ memberId, tasks: active }) => [memberId, active]));
+    return new Map(
+      all.map(({ memberId }) => [memberId, encodeAssignment({ topologyHash, active: byMember.get(memberId) ?? [] })]),
+    );
+  };
+}
+
+function distribute(tasks: readonly string[], members: readonly Candidate[]): void {
+  if (members.length === 0) return;
+  const left = new Set(tasks);
+  const floor = Math.floor(tasks.length / members.length);
+  // So many members may have one task more than the floor.
+  let above = tasks.length % members.length;
+  const take = (member: Candidate, task: string): void => {
+    if (!left.has(task)) return;
+    if (member.tasks.length >= floor) {
+      if (member.tasks.length > floor || above === 0) return;
+      above--;
+    }
+    left.delete(task);
+    member.tasks.push(task);
+  };
+  for (const place of ["open", "onDisk"] as const) {
+    for (const member of members) for (const task of member.report[place]) take(member, task);
+  }
+  for (const task of [...left]) {
+    const leastLoaded = members.reduce((least, member) => (load(member, task) < load(least, task) ? member : least));
+    left.delete(task);
+    leastLoaded.tasks.push(task);
+  }
+}
+
+/** Fewest tasks first; among equals the one with fewest of the same sub-topology, so that one kind of work does not gather. */
+function load(member: Candidate, task: string): number {
+  const kind = `${task.split("_")[0]}_`;
+  return member.tasks.length * 10_000 + member.tasks.filter((other) => other.startsWith(kind)).length;
+}

@@ -1,0 +1,122 @@
+import { StreamsMetrics } from "../metrics/metrics.js";
+import { type ErrorHandlers, FAIL } from "./error-handling.js";
+import { ConfigError } from "./errors.js";
+import { type Logger, silentLogger } from "./logger.js";
+import type { Transport } from "./transport.js";
+
+/**
+ * How outputs are written. State and source positions commit together in both, so aggregates never count twice;
+ * `at_least_once` may repeat outputs after a crash.
+ */
+export type ProcessingGuarantee = "at_least_once";
+
+export interface StreamsConfig {
+  /** Consumer group, and the first part of every internal topic's name and of the state directory. */
+  readonly applicationId: string;
+  readonly transport: Transport;
+  readonly guarantee?: ProcessingGuarantee;
+  /** One process each. Default `./state`. */
+  readonly stateDir?: string;
+  /** Default: kept in the state directory. */
+  readonly groupInstanceId?: string;
+  /** Default 100. */
+  readonly commitIntervalMs?: number;
+  /** Default 45,000. How long an instance may be silent before its partitions go to others. */
+  readonly sessionTimeoutMs?: number;
+  /** Default 10,000. How long a transaction that nobody ends may hold back readers. */
+  readonly transactionTimeoutMs?: number;
+  /** Of internal topics; -1 (default) is the broker's own. */
+  readonly replicationFactor?: number;
+  /** Uncommitted state and outputs in memory; more forces an early commit. Default 64 MiB. */
+  readonly cacheBytesMax?: number;
+  /** Fetched and unprocessed bytes; at the maximum fetching pauses. Default 32 MiB. */
+  readonly bufferedBytesMax?: number;
+  /** Where a partition without a committed offset starts. Default `earliest`. */
+  readonly autoOffsetReset?: "earliest" | "latest";
+  /** A committed offset that the log does not hold any more. Default `fail`: anything else loses or repeats records. */
+  readonly onOffsetOutOfRange?: "fail" | "earliest" | "latest";
+  /** `stay` keeps a static member's partitions for a rolling restart. Default `leave`. */
+  readonly onClose?: "leave" | "stay";
+  readonly onError?: Partial<ErrorHandlers>;
+  /** How long expired changelog records outlive their segment. Default 10 minutes. */
+  readonly changelogDeleteDelayMs?: number;
+  /** Called when every source topic exists and before anything is read: the place to make output topics. Again after each restart of the session. */
+  readonly onSourcesFound?: () => Promise<void>;
+  readonly logger?: Logger;
+  readonly metrics?: StreamsMetrics;
+}
+
+export type ResolvedConfig = Required<Omit<StreamsConfig, "groupInstanceId" | "onError">> & {
+  readonly groupInstanceId: string | undefined;
+  readonly onError: ErrorHandlers;
+};
+
+const APPLICATION_ID = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,200}$/;
+
+/** @throws ConfigError with one line for each fault */
+export function resolveConfig(config: StreamsConfig): ResolvedConfig {
+  const resolved: ResolvedConfig = {
+    applicationId: config.applicationId,
+    transport: config.transport,
+    guarantee: config.guarantee ?? "at_least_once",
+    stateDir: config.stateDir ?? "./state",
+    groupInstanceId: config.groupInstanceId,
+    commitIntervalMs: config.commitIntervalMs ?? 100,
+    sessionTimeoutMs: config.sessionTimeoutMs ?? 45_000,
+    transactionTimeoutMs: config.transactionTimeoutMs ?? 10_000,
+    replicationFactor: config.replicationFactor ?? -1,
+    cacheBytesMax: config.cacheBytesMax ?? 64 * 1024 * 1024,
+    bufferedBytesMax: config.bufferedBytesMax ?? 32 * 1024 * 1024,
+    autoOffsetReset: config.autoOffsetReset ?? "earliest",
+    onOffsetOutOfRange: config.onOffsetOutOfRange ?? "fail",
+    onClose: config.onClose ?? "leave",
+    onError: { ...FAIL, ...config.onError },
+    changelogDeleteDelayMs: config.changelogDeleteDelayMs ?? 10 * 60_000,
+    onSourcesFound: config.onSourcesFound ?? (async () => undefined),
+    logger: config.logger ?? silentLogger,
+    metrics: config.metrics ?? new StreamsMetrics({ applicationId: config.applicationId }),
+  };
+  const faults = faultsOf(resolved);
+  if (faults.length > 0) throw new ConfigError(faults);
+  return resolved;
+}
+
+function faultsOf(config: ResolvedConfig): string[] {
+  const faults: string[] = [];
+  if (!APPLICATION_ID.test(config.applicationId)) {
+    faults.push(
+      `applicationId: "${config.applicationId}" must be 1 to 200 letters, digits, dots, dashes or underscores: it is the first part of topic names`,
+    );
+  }
+  if ((config.guarantee as string) !== "at_least_once") {
+    faults.push(`guarantee: "${config.guarantee}" is not there yet; use at_least_once`);
+  }
+  const numbers = {
+    commitIntervalMs: [1, 3_600_000],
+    sessionTimeoutMs: [1_000, 1_800_000],
+    transactionTimeoutMs: [1_000, 900_000],
+    cacheBytesMax: [64 * 1024, Number.MAX_SAFE_INTEGER],
+    bufferedBytesMax: [64 * 1024, Number.MAX_SAFE_INTEGER],
+    changelogDeleteDelayMs: [0, Number.MAX_SAFE_INTEGER],
+  } as const;
+  for (const [key, [min, max]] of Object.entries(numbers) as [keyof typeof numbers, readonly [number, number]][]) {
+    const value = config[key];
+    if (!Number.isSafeInteger(value) || value < min || value > max) {
+      faults.push(`${key}: ${value} must be a whole number from ${min} to ${max}`);
+    }
+  }
+  if (config.transactionTimeoutMs <= config.commitIntervalMs) {
+    faults.push(
+      `transactionTimeoutMs: ${config.transactionTimeoutMs} must be more than commitIntervalMs = ${config.commitIntervalMs}`,
+    );
+  }
+  if (
+    config.replicationFactor !== -1 &&
+    !(Number.isSafeInteger(config.replicationFactor) && config.replicationFactor > 0)
+  ) {
+    faults.push(
+      `replicationFactor: ${config.replicationFactor} must be -1 (the broker's default) or a whole number from 1`,
+    );
+  }
+  return faults;
+}

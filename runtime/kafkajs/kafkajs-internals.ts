@@ -1,0 +1,361 @@
+import { createRequire } from "node:module";
+import type { Socket } from "node:net";
+import { AssignerProtocol, Kafka, type KafkaConfig, logLevel } from "kafkajs";
+import { FatalError } from "../errors.js";
+import type { Logger } from "../logger.js";
+import { WireWriter } from "./wire.js";
+
+// Every place where KafkaJS is reached below its public interface. It is frozen (its last release is of February 2023),
+// and the exact version is checked, so nothing moves underneath; `selfCheck` says at start what is not as expected.
+
+const KAFKAJS_VERSION = "2.2.4";
+const CONNECTION_TIMEOUT_MS = 5_000;
+const AUTHENTICATION_TIMEOUT_MS = 10_000;
+
+/** One request in one version of its form, and how to read its answer. */
+export interface WireRequest<T> {
+  readonly apiName: string;
+  readonly apiKey: number;
+  readonly apiVersion: number;
+  /** Without the header that all requests share; in parts, so that record batches need no copies. */
+  encode(): readonly Buffer[] | Promise<readonly Buffer[]>;
+  decode(payload: Buffer): T | Promise<T>;
+}
+
+interface RequestQueue {
+  readonly pending: readonly unknown[];
+  throttledUntil: number;
+  throttleCheckTimeoutId: NodeJS.Timeout | null;
+  checkPendingRequests(): void;
+  scheduleCheckPendingRequests(): void;
+  maybeThrottle(clientSideThrottleTimeMs: number): void;
+  push(request: {
+    readonly entry: {
+      readonly apiKey: number;
+      readonly apiVersion: number;
+      readonly apiName: string;
+      readonly correlationId: number;
+      resolve(answer: { readonly payload: Buffer }): void;
+      reject(error: Error): void;
+    };
+    readonly expectResponse: boolean;
+    readonly requestTimeout: null;
+    sendRequest(): void;
+  }): void;
+  destroy(): void;
+}
+
+interface Connection {
+  readonly requestQueue: RequestQueue;
+  readonly clientId: string;
+  readonly socket: Socket | undefined;
+  isConnected(): boolean;
+  isAuthenticated(): boolean;
+  rejectRequests(error: Error): void;
+  nextCorrelationId(): number;
+}
+
+interface ConnectionPool {
+  readonly host: string;
+  readonly port: number;
+  readonly sasl: unknown;
+  readonly pool: readonly Connection[];
+}
+
+interface Broker {
+  readonly connectionPool: ConnectionPool;
+  readonly versions: Readonly<Record<string, { readonly maxVersion: number }>> | null;
+  connect(): Promise<void>;
+}
+
+interface Cluster {
+  readonly connectionPoolBuilder: { build(address?: BrokerAddress): Promise<ConnectionPool> };
+  readonly brokerPool: { createBroker(options: { connectionPool: ConnectionPool; logger: unknown }): Broker };
+}
+
+type CreateCluster = (options: { allowAutoTopicCreation: boolean; maxInFlightRequests: null }) => Cluster;
+
+type Protocol = (parameters: object) => {
+  readonly request: {
+    readonly apiKey: number;
+    readonly apiVersion: number;
+    readonly apiName: string;
+    encode(): Promise<{ readonly buffer: Buffer }>;
+  };
+  readonly response: { decode(payload: Buffer): Promise<unknown> };
+};
+
+type RequestTable = Readonly<Record<string, { protocol(options: { version: number }): Protocol | undefined }>>;
+
+export interface BrokerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+const require = createRequire(import.meta.url);
+const { requests } = require("kafkajs/src/protocol/requests/index.js") as { requests: RequestTable };
+
+/** The requests that KafkaJS writes for us, in the versions used. */
+const KAFKAJS_REQUESTS = {
+  ListOffsets: 3,
+  GroupCoordinator: 2,
+  JoinGroup: 5,
+  Heartbeat: 3,
+  LeaveGroup: 3,
+  SyncGroup: 3,
+  CreateTopics: 3,
+  DeleteTopics: 1,
+  DeleteRecords: 1,
+  InitProducerId: 1,
+  AddPartitionsToTxn: 1,
+  AddOffsetsToTxn: 1,
+  EndTxn: 1,
+  DescribeConfigs: 2,
+} as const;
+
+/**
+ * One of KafkaJS's own requests. Only its encoder and decoder are used: its `parse` turns error codes that it does not
+ * know (PRODUCER_FENCED among them) into one and the same error.
+ */
+export function kafkaJsRequest<T>(api: keyof typeof KAFKAJS_REQUESTS, parameters: object): WireRequest<T> {
+  const protocol = requests[api]?.protocol({ version: KAFKAJS_REQUESTS[api] });
+  if (protocol === undefined) throw unexpected(`no request ${api} in version ${KAFKAJS_REQUESTS[api]}`);
+  const { request, response } = protocol(parameters);
+  return {
+    apiName: request.apiName,
+    apiKey: request.apiKey,
+    apiVersion: request.apiVersion,
+    encode: async () => [(await request.encode()).buffer],
+    decode: (payload) => response.decode(payload) as Promise<T>,
+  };
+}
+
+/** The consumer protocol's subscription, so that Kafka's tools can show the group. */
+export function encodeSubscription(topics: readonly string[], userData: Uint8Array): Buffer {
+  return AssignerProtocol.MemberMetadata.encode({ version: 1, topics: [...topics], userData: Buffer.from(userData) });
+}
+
+export function decodeSubscription(bytes: Buffer): Uint8Array {
+  return AssignerProtocol.MemberMetadata.decode(bytes)?.userData ?? new Uint8Array();
+}
+
+export function encodeAssignment(userData: Uint8Array): Buffer {
+  return AssignerProtocol.MemberAssignment.encode({ version: 1, assignment: {}, userData: Buffer.from(userData) });
+}
+
+export function decodeAssignment(bytes: Buffer): Uint8Array {
+  return AssignerProtocol.MemberAssignment.decode(bytes)?.userData ?? new Uint8Array();
+}
+
+/** KafkaJS's own options, and where its log goes. */
+export interface KafkaJsClientOptions {
+  readonly client: KafkaConfig;
+  readonly logger: Logger;
+}
+
+/** Opens connections with KafkaJS's sockets, TLS and SASL; its cluster, retries and metadata stay unused. */
+export class KafkaJsClient {
+  readonly #cluster: Cluster;
+  readonly #logger: unknown;
+  readonly #openTimeoutMs: number;
+
+  constructor({ client, logger }: KafkaJsClientOptions) {
+    const connectionTimeout = client.connectionTimeout ?? CONNECTION_TIMEOUT_MS;
+    const authenticationTimeout = client.authenticationTimeout ?? AUTHENTICATION_TIMEOUT_MS;
+    const kafka = new Kafka({
+      clientId: "millrace",
+      logLevel: logLevel.WARN,
+      logCreator: bridgeTo(logger),
+      ...client,
+      connectionTimeout,
+      authenticationTimeout,
+      // Requests have their deadlines here, with one timer each; KafkaJS's check wakes up ten times a second per connection.
+      enforceRequestTimeout: false,
+    });
+    this.#cluster = createCluster(kafka)({ allowAutoTopicCreation: false, maxInFlightRequests: null });
+    this.#logger = kafka.logger();
+    this.#openTimeoutMs = 2 * connectionTimeout + authenticationTimeout;
+  }
+
+  /** A connected and authenticated broker; without an address the next of the configured ones. */
+  async open(address: BrokerAddress | undefined, signal: AbortSignal): Promise<OpenBroker> {
+    const connectionPool = await this.#cluster.connectionPoolBuilder.build(address);
+    const broker = this.#cluster.brokerPool.createBroker({ connectionPool, logger: this.#logger });
+    const open = new OpenBroker(broker);
+    let giveUp: (reason: Error) => void = () => undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = reject;
+    });
+    const onAbort = (): void => giveUp(new Error("closed"));
+    const timer = setTimeout(() => giveUp(new Error("no answer while connecting")), this.#openTimeoutMs);
+    signal.addEventListener("abort", onAbort);
+    try {
+      // KafkaJS itself waits for ever when a connection dies in the middle of an authentication.
+      await Promise.race([broker.connect(), givenUp]);
+      return open;
+    } catch (error) {
+      open.destroy(error instanceof Error ? error : new Error(String(error)));
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+}
+
+/**
+ * One connection to a broker. KafkaJS keeps a second one for fetches; here whoever polls has brokers of his own.
+ * A connection that broke is not used again: KafkaJS leaves a half-read answer in its buffer.
+ */
+export class OpenBroker {
+  readonly #broker: Broker;
+  readonly #connection: Connection;
+  #isDestroyed = false;
+
+  constructor(broker: Broker) {
+    this.#broker = broker;
+    const connection = broker.connectionPool.pool[0];
+    if (connection === undefined) throw unexpected("a connection pool without a connection");
+    this.#connection = connection;
+    quietQueue(connection.requestQueue);
+  }
+
+  get address(): string {
+    return `${this.#broker.connectionPool.host}:${this.#broker.connectionPool.port}`;
+  }
+
+  /** False when the connection broke, or its SASL session nears its end: open another one. */
+  get isUsable(): boolean {
+    if (this.#isDestroyed || !this.#connection.isConnected()) return false;
+    return !this.#broker.connectionPool.sasl || this.#connection.isAuthenticated();
+  }
+
+  /** The highest version of an API that this broker speaks, -1 for none. */
+  maxVersion(apiKey: number): number {
+    return this.#broker.versions?.[apiKey]?.maxVersion ?? -1;
+  }
+
+  /** As KafkaJS's own `send`, which copies every request twice into buffers that it fills with zeros first. */
+  async send<T>(request: WireRequest<T>, encoded: readonly Buffer[]): Promise<T> {
+    const { apiKey, apiVersion, apiName } = request;
+    const { requestQueue, socket, clientId } = this.#connection;
+    const correlationId = this.#connection.nextCorrelationId();
+    const header = requestHeader({ apiKey, apiVersion, correlationId, clientId }, encoded);
+    const { payload } = await new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
+      if (!this.#connection.isConnected() || socket === undefined) throw new Error("not connected");
+      requestQueue.push({
+        entry: { apiKey, apiVersion, apiName, correlationId, resolve, reject },
+        expectResponse: true,
+        requestTimeout: null,
+        sendRequest: () => {
+          socket.cork();
+          socket.write(header);
+          for (const part of encoded) socket.write(part);
+          socket.uncork();
+        },
+      });
+    });
+    const answer = await request.decode(payload);
+    requestQueue.maybeThrottle(throttleTimeOf(answer));
+    return answer;
+  }
+
+  /** Ends it at once: `disconnect` would wait for answers that may never come. */
+  destroy(reason: Error): void {
+    if (this.#isDestroyed) return;
+    this.#isDestroyed = true;
+    this.#connection.rejectRequests(reason);
+    this.#connection.requestQueue.destroy();
+    this.#connection.socket?.destroy();
+  }
+}
+
+function requestHeader(
+  fields: {
+    readonly apiKey: number;
+    readonly apiVersion: number;
+    readonly correlationId: number;
+    readonly clientId: string;
+  },
+  body: readonly Buffer[],
+): Buffer {
+  const out = new WireWriter(64).int16(fields.apiKey).int16(fields.apiVersion).int32(fields.correlationId);
+  const rest = Buffer.concat(out.string(fields.clientId).parts);
+  const length = body.reduce((sum, part) => sum + part.length, rest.length);
+  return Buffer.concat([...new WireWriter(4).int32(length).parts, rest]);
+}
+
+/** How long the broker wants this client to be quiet; KafkaJS's decoders call it so, and ours do as well. */
+function throttleTimeOf(answer: unknown): number {
+  if (typeof answer !== "object" || answer === null || !("clientSideThrottleTime" in answer)) return 0;
+  return Number(answer.clientSideThrottleTime) || 0;
+}
+
+/** KafkaJS re-arms this timer every millisecond on every idle connection: 5 % of a core for nothing, 0.2 % without. */
+function quietQueue(queue: RequestQueue): void {
+  queue.scheduleCheckPendingRequests = () => {
+    if (queue.pending.length === 0 || queue.throttleCheckTimeoutId !== null) return;
+    const waitMs = Math.max(10, queue.throttledUntil - Date.now());
+    queue.throttleCheckTimeoutId = setTimeout(() => {
+      queue.throttleCheckTimeoutId = null;
+      queue.checkPendingRequests();
+    }, waitMs);
+  };
+}
+
+/** KafkaJS's connection errors go to debug: they are retried here, and whoever gives up says so. */
+function bridgeTo(logger: Logger): NonNullable<KafkaConfig["logCreator"]> {
+  return () =>
+    ({ namespace, level, log }) => {
+      const { message, timestamp: _timestamp, logger: _logger, ...data } = log;
+      const line = `kafkajs: ${message}`;
+      if (level === logLevel.DEBUG || namespace === "Connection") logger.debug(data, line);
+      else if (level === logLevel.INFO) logger.info(data, line);
+      else if (level === logLevel.WARN) logger.warn(data, line);
+      else logger.error(data, line);
+    };
+}
+
+function createCluster(kafka: Kafka): CreateCluster {
+  const name = Object.getOwnPropertySymbols(kafka).find((symbol) => symbol.description?.endsWith("createCluster"));
+  const create = name === undefined ? undefined : (kafka as unknown as Record<symbol, unknown>)[name];
+  if (typeof create !== "function") throw unexpected("no way to make a cluster from a client");
+  return create as CreateCluster;
+}
+
+function unexpected(what: string): FatalError {
+  return new FatalError(
+    "KAFKAJS_INTERNALS",
+    `KafkaJS is not as expected: ${what}; install kafkajs ${KAFKAJS_VERSION}, exactly`,
+  );
+}
+
+/**
+ * Fails at start, with a clear line, when KafkaJS is not the one that was tried.
+ * @throws FatalError KAFKAJS_INTERNALS
+ */
+export async function selfCheck(): Promise<void> {
+  const { version } = require("kafkajs/package.json") as { version: string };
+  if (version !== KAFKAJS_VERSION) throw unexpected(`its version is ${version}`);
+  const cluster = createCluster(new Kafka({ brokers: ["127.0.0.1:9"], logLevel: logLevel.NOTHING }))({
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: null,
+  });
+  const { pool } = await cluster.connectionPoolBuilder.build({ host: "127.0.0.1", port: 9 });
+  const connection = pool[0];
+  if (typeof cluster.brokerPool.createBroker !== "function") throw unexpected("no way to make a broker");
+  for (const name of ["isConnected", "isAuthenticated", "rejectRequests", "nextCorrelationId"] as const) {
+    if (typeof connection?.[name] !== "function") throw unexpected(`a connection without ${name}`);
+  }
+  for (const name of ["push", "maybeThrottle", "scheduleCheckPendingRequests", "checkPendingRequests"] as const) {
+    if (typeof connection?.requestQueue[name] !== "function") throw unexpected(`a request queue without ${name}`);
+  }
+  const heartbeat = kafkaJsRequest<unknown>("Heartbeat", {
+    groupId: "g",
+    groupGenerationId: 1,
+    memberId: "m",
+    groupInstanceId: "instance",
+  });
+  const encoded = await heartbeat.encode();
+  if (!encoded[0]?.includes("instance")) throw unexpected("a heartbeat without its group instance id");
+}

@@ -1,0 +1,157 @@
+import { invariant } from "../topology/errors.js";
+import type { ErrorHandler } from "../topology/processor-topology.js";
+import type { Headers } from "../topology/record.js";
+import { type BatchMark, RecordBatch } from "./record-batch.js";
+import type { PartitionBatch } from "./transport.js";
+
+/** Where a record goes: the sink it came from decides what happens when a broker refuses it. */
+export interface Destination {
+  readonly node: string;
+  readonly topic: string;
+  readonly onError: ErrorHandler | undefined;
+}
+
+/** The partition of a record, once the topic's partition count is known. */
+export type ChoosePartition = (partitions: number) => number;
+
+/** A record for a topic whose partition count is not known yet: it is placed when the commit has asked the broker. */
+export interface UnplacedRecord {
+  readonly destination: Destination;
+  readonly choosePartition: ChoosePartition;
+  readonly timestampMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: Headers;
+}
+
+export interface OutputBatch extends PartitionBatch {
+  readonly destination: Destination;
+}
+
+/** What a task has put out since its last commit. */
+export interface CollectedOutputs {
+  readonly batches: readonly OutputBatch[];
+  readonly unplaced: readonly UnplacedRecord[];
+}
+
+interface Lane {
+  readonly destination: Destination;
+  readonly partition: number;
+  readonly batches: RecordBatch[];
+}
+
+interface Undo {
+  readonly lane: Lane;
+  readonly batches: number;
+  readonly mark: BatchMark;
+}
+
+/**
+ * The outputs of one task between two commits, encoded as they come: one list of batches for each topic and partition,
+ * in the order of sending. What a failed record has put in can be taken back.
+ */
+export class RecordCollector {
+  #lanes = new Map<string, (Lane | undefined)[]>();
+  #unplaced: UnplacedRecord[] = [];
+  #undo: Undo[] = [];
+  #unplacedKept = 0;
+  #bytes = 0;
+
+  /** `partitionCount` answers undefined for a topic that nobody has asked the broker about. */
+  constructor(readonly partitionCount: (topic: string) => number | undefined) {}
+
+  get bufferedBytes(): number {
+    return this.#bytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#lanes.size === 0 && this.#unplaced.length === 0;
+  }
+
+  send(
+    destination: Destination,
+    choosePartition: ChoosePartition,
+    timestampMs: number,
+    key: Uint8Array | null,
+    value: Uint8Array | null,
+    headers: Headers,
+  ): void {
+    const partitions = this.partitionCount(destination.topic);
+    if (partitions === undefined) {
+      this.#unplaced.push({ destination, choosePartition, timestampMs, key, value, headers });
+      this.#bytes += (key?.byteLength ?? 0) + (value?.byteLength ?? 0);
+      return;
+    }
+    const partition = choosePartition(partitions);
+    invariant(
+      partition >= 0 && partition < partitions,
+      `partition ${partition} of ${destination.topic} must be one of its ${partitions}`,
+    );
+    this.#append(this.#lane(destination, partition), timestampMs, key, value, headers);
+  }
+
+  /** The record is done: what it sent stays. */
+  keep(): void {
+    if (this.#undo.length > 0) this.#undo.length = 0;
+    this.#unplacedKept = this.#unplaced.length;
+  }
+
+  /** The record failed: what it sent since `keep` is gone. */
+  takeBack(): void {
+    for (let at = this.#undo.length - 1; at >= 0; at--) {
+      const { lane, batches, mark } = this.#undo[at] as Undo;
+      lane.batches.length = batches;
+      lane.batches[batches - 1]?.backTo(mark);
+    }
+    this.#undo.length = 0;
+    this.#unplaced.length = this.#unplacedKept;
+  }
+
+  /** Hands out everything and starts afresh. */
+  take(): CollectedOutputs {
+    const batches: OutputBatch[] = [];
+    for (const lanes of this.#lanes.values()) {
+      for (const lane of lanes) {
+        if (lane === undefined) continue;
+        const { destination, partition } = lane;
+        for (const batch of lane.batches) {
+          if (batch.count > 0) batches.push({ destination, topic: destination.topic, partition, batch });
+        }
+      }
+    }
+    const unplaced = this.#unplaced;
+    this.#lanes = new Map();
+    this.#unplaced = [];
+    this.#undo = [];
+    this.#unplacedKept = 0;
+    this.#bytes = 0;
+    return { batches, unplaced };
+  }
+
+  #lane(destination: Destination, partition: number): Lane {
+    let lanes = this.#lanes.get(destination.topic);
+    if (lanes === undefined) {
+      lanes = [];
+      this.#lanes.set(destination.topic, lanes);
+    }
+    let lane = lanes[partition];
+    if (lane === undefined) {
+      lane = { destination, partition, batches: [new RecordBatch()] };
+      lanes[partition] = lane;
+    }
+    return lane;
+  }
+
+  #append(lane: Lane, timestampMs: number, key: Uint8Array | null, value: Uint8Array | null, headers: Headers): void {
+    const last = lane.batches[lane.batches.length - 1] as RecordBatch;
+    this.#undo.push({ lane, batches: lane.batches.length, mark: last.mark() });
+    let batch = last;
+    if (!last.hasRoomFor(key, value)) {
+      batch = new RecordBatch();
+      lane.batches.push(batch);
+    }
+    const before = batch.sizeBytes;
+    batch.append(timestampMs, key, value, headers);
+    this.#bytes += batch.sizeBytes - before;
+  }
+}

@@ -1,0 +1,171 @@
+import { StreamsError } from "../topology/errors.js";
+import type { SourceNode } from "../topology/processor-topology.js";
+import { CurrentRecord, type Headers } from "../topology/record.js";
+import { positionAfter, RecordCursor } from "./record-cursor.js";
+import type { FetchedPartition } from "./transport.js";
+
+/** `failed`: the record cannot be read; the task's handler decides, then `advance` goes on behind it. */
+export type Head = "record" | "failed" | "none";
+
+/** The event time of a record is negative, no whole number, or too far ahead of the record's own time (protocol 20). */
+export class BadTimestampError extends StreamsError {
+  constructor(message: string) {
+    super("BAD_TIMESTAMP", message);
+  }
+}
+
+/**
+ * The records of one source partition that wait for their turn. What is fetched stays bytes until it is next: only the
+ * head is decoded, once, so the queue's size is that of the fetched bytes.
+ */
+export class RecordQueue {
+  key: unknown = null;
+  value: unknown = null;
+  timestampMs = -1;
+  /** Why the head could not be read, while `head` is `failed`. */
+  failure: Error | undefined;
+  /** Records waiting are at most this; the log's end as of the last answer. */
+  highWatermark: number | undefined;
+
+  #head: Head = "none";
+  #cursor: RecordCursor | undefined;
+  readonly #waiting: FetchedPartition[] = [];
+  #bufferedBytes = 0;
+  #cursorBytes = 0;
+  #position: number;
+  #fetchPosition: number;
+  readonly #stamp = new CurrentRecord();
+
+  constructor(
+    readonly topic: string,
+    readonly partition: number,
+    readonly source: SourceNode,
+    startOffset: number,
+    /** Records that were its head and are left behind. */
+    readonly consumed: { value: number } = { value: 0 },
+  ) {
+    this.#position = startOffset;
+    this.#fetchPosition = startOffset;
+    this.#stamp.topic = topic;
+    this.#stamp.partition = partition;
+  }
+
+  get head(): Head {
+    return this.#head;
+  }
+
+  get bufferedBytes(): number {
+    return this.#bufferedBytes;
+  }
+
+  /** The next offset to commit: everything below it has been processed or passed over. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Where the next fetch of this partition begins. */
+  get fetchPosition(): number {
+    return this.#fetchPosition;
+  }
+
+  /** True when the last answer showed nothing beyond what is here. */
+  get isCaughtUp(): boolean {
+    return this.highWatermark !== undefined && this.#fetchPosition >= this.highWatermark;
+  }
+
+  get offset(): number {
+    return this.#cursor?.offset ?? -1;
+  }
+
+  get recordTimestampMs(): number {
+    return this.#cursor?.timestampMs ?? -1;
+  }
+
+  get keyBytes(): Buffer | null {
+    return this.#cursor?.key ?? null;
+  }
+
+  get valueBytes(): Buffer | null {
+    return this.#cursor?.value ?? null;
+  }
+
+  get headers(): Headers {
+    return this.#cursor?.headers ?? [];
+  }
+
+  /** Takes an answer to a fetch from `fetchPosition`; an answer to any other position is of an older time, and ignored. */
+  add(fetched: FetchedPartition): void {
+    if (fetched.offset !== this.#fetchPosition) return;
+    this.highWatermark = fetched.lastStableOffset;
+    if (fetched.records.length === 0) return;
+    const next = positionAfter(fetched.records, fetched.offset);
+    if (next === fetched.offset) return;
+    this.#fetchPosition = next;
+    this.#waiting.push(fetched);
+    this.#bufferedBytes += fetched.records.length;
+    if (this.#head === "none") this.advance();
+  }
+
+  /** Leaves the head behind and decodes the record after it. */
+  advance(): void {
+    for (;;) {
+      if (this.#cursor?.next()) {
+        this.#position = this.#cursor.offset;
+        this.#head = this.#read(this.#cursor);
+        return;
+      }
+      if (this.#cursor !== undefined) {
+        this.#position = this.#cursor.nextOffset;
+        this.#bufferedBytes -= this.#cursorBytes;
+      }
+      const fetched = this.#waiting.shift();
+      this.#cursor = fetched === undefined ? undefined : new RecordCursor(fetched);
+      this.#cursorBytes = fetched?.records.length ?? 0;
+      if (fetched === undefined) {
+        this.#head = "none";
+        return;
+      }
+    }
+  }
+
+  #read(cursor: RecordCursor): Head {
+    this.failure = undefined;
+    try {
+      const { key, value } = cursor;
+      this.key = key === null ? null : this.source.key.deserialize(key);
+      this.value = value === null ? null : this.source.value.deserialize(value);
+      this.timestampMs = this.#eventTimeMs(cursor);
+      return "record";
+    } catch (error) {
+      this.failure = error instanceof Error ? error : new Error(String(error));
+      return "failed";
+    }
+  }
+
+  #eventTimeMs(cursor: RecordCursor): number {
+    const recordTimestampMs = cursor.timestampMs;
+    const { timestamp, maxAheadMs } = this.source;
+    let eventTimeMs = recordTimestampMs;
+    if (timestamp !== undefined) {
+      const stamp = this.#stamp;
+      stamp.key = this.key;
+      stamp.timestampMs = recordTimestampMs;
+      stamp.recordTimestampMs = recordTimestampMs;
+      stamp.offset = cursor.offset;
+      stamp.headers = cursor.headers;
+      eventTimeMs = timestamp(this.value, stamp);
+    }
+    if (!Number.isSafeInteger(eventTimeMs) || eventTimeMs < 0) {
+      throw new BadTimestampError(
+        `the event time is ${eventTimeMs}, not a whole number of milliseconds since the epoch`,
+      );
+    }
+    // An extractor may look ahead of the record's own time by clock skew, not by years: one such record would close every window.
+    if (timestamp !== undefined && eventTimeMs - recordTimestampMs > maxAheadMs) {
+      throw new BadTimestampError(
+        `the event time is ${eventTimeMs - recordTimestampMs} ms ahead of the record's own, more than maxAheadMs = ${maxAheadMs}`,
+      );
+    }
+    return eventTimeMs;
+  }
+}

@@ -1,0 +1,54 @@
+import type { StreamsMetrics } from "../metrics/metrics.js";
+import type { StreamThread } from "./stream-thread.js";
+import type { StreamTask } from "./task.js";
+
+/** Gauges of what a thread holds, read when somebody scrapes: they cost the work nothing. Returns what ends it. */
+export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () => void {
+  const tasks = (): readonly StreamTask[] => thread.status.tasks;
+  const sum = (of: (task: StreamTask) => number): number => tasks().reduce((total, task) => total + of(task), 0);
+  const samples = [
+    metrics.sample("tasks", (sample) => {
+      sample({ state: "active" }, tasks().length);
+      sample({ state: "restoring" }, thread.status.restoring.length);
+    }),
+    metrics.sample("buffered_bytes", (sample) =>
+      sample(
+        {},
+        sum((task) => task.queuedBytes),
+      ),
+    ),
+    metrics.sample("store_buffered_bytes", (sample) =>
+      sample(
+        {},
+        sum((task) => task.cacheBytes),
+      ),
+    ),
+    metrics.sample("consumer_lag_records", (sample) => {
+      for (const { queues } of tasks()) {
+        for (const { topic, partition, highWatermark, position } of queues) {
+          sample({ topic, partition: String(partition) }, Math.max(0, (highWatermark ?? position) - position));
+        }
+      }
+    }),
+    metrics.sample("stream_time_timestamp_seconds", (sample) => {
+      for (const { subTopology, partition, clocks } of tasks()) {
+        const streamTimeMs = Math.max(-1, ...Object.values(clocks).map((clock) => clock.streamTimeMs));
+        const labels = { subtopology: String(subTopology.id), partition: String(partition) };
+        if (streamTimeMs >= 0) sample(labels, streamTimeMs / 1000);
+      }
+    }),
+    metrics.sample("restore_remaining_records", (sample) => {
+      for (const { store, partition, remaining } of thread.status.restoringStores) {
+        sample({ store, partition: String(partition) }, remaining);
+      }
+    }),
+    metrics.sample("store_rows", (sample) => {
+      for (const { state } of tasks()) {
+        for (const [store, rows] of Object.entries(state.rowCounts())) sample({ store }, rows);
+      }
+    }),
+  ];
+  return () => {
+    for (const stop of samples) stop();
+  };
+}

@@ -1,0 +1,99 @@
+import { InvariantError, StreamsError } from "../topology/errors.js";
+import { AmbiguousCommitError, FencedError, UnavailableError } from "./errors.js";
+import { type SessionPhase, StreamSession, type StreamSessionOptions } from "./stream-session.js";
+import type { StreamTask } from "./task.js";
+import type { RestoreProgress, StoreRestoreProgress } from "./task-opener.js";
+import { Wakeup } from "./wakeup.js";
+
+export interface ThreadStatus {
+  readonly phase: SessionPhase | "recovering";
+  readonly reason: string;
+  readonly tasks: readonly StreamTask[];
+  readonly restoring: readonly RestoreProgress[];
+  readonly restoringStores: readonly StoreRestoreProgress[];
+}
+
+const NOTHING = { tasks: [], restoring: [], restoringStores: [] } as const;
+const BACKOFF_MIN_MS = 100;
+const BACKOFF_MAX_MS = 10_000;
+/** Sessions that end without a single commit, one after the other: more of the same would abort for ever (protocol 7). */
+const FRUITLESS_MAX = 5;
+
+/**
+ * Runs one session after the other. A session that loses its group, its transaction or its brokers is replaced by a new
+ * one, with a growing pause; whatever else it throws ends the thread.
+ */
+export class StreamThread {
+  readonly #options: StreamSessionOptions;
+  readonly #wakeup = new Wakeup();
+  #session: StreamSession | undefined;
+  #recovering: string | undefined;
+  #closing = false;
+
+  constructor(options: StreamSessionOptions) {
+    this.#options = options;
+  }
+
+  get status(): ThreadStatus {
+    if (this.#recovering !== undefined) return { phase: "recovering", reason: this.#recovering, ...NOTHING };
+    const session = this.#session;
+    if (session === undefined) return { phase: "starting", reason: "starting", ...NOTHING };
+    return {
+      phase: session.phase,
+      reason: session.reason,
+      tasks: session.tasks,
+      restoring: session.restoring,
+      restoringStores: session.restoringStores,
+    };
+  }
+
+  close(): void {
+    this.#closing = true;
+    this.#session?.close();
+    this.#wakeup.wake();
+  }
+
+  /** Returns when it was closed. Throws what no new session can mend. */
+  async run(): Promise<void> {
+    const { logger, metrics } = this.#options.config;
+    let fruitless = 0;
+    let backoffMs = BACKOFF_MIN_MS;
+    while (!this.#closing) {
+      const session = new StreamSession(this.#options);
+      this.#session = session;
+      try {
+        await session.run();
+        return;
+      } catch (error) {
+        if (this.#closing && isRecoverable(error)) {
+          logger.warn(
+            { error },
+            "closed while work was in flight; what was not committed is processed again at the next start",
+          );
+          return;
+        }
+        if (session.commits > 0) {
+          fruitless = 0;
+          backoffMs = BACKOFF_MIN_MS;
+        }
+        // Brokers that are away are waited for as long as it takes; the state says so meanwhile.
+        if (!(error instanceof UnavailableError)) fruitless++;
+        if (!isRecoverable(error) || fruitless >= FRUITLESS_MAX) throw error;
+        metrics.counter("task_failures_total", {}).value++;
+        if (error instanceof UnavailableError) metrics.counter("broker_failures_total", {}).value++;
+        this.#recovering = `${error.message}; trying again in ${backoffMs} ms`;
+        logger.warn({ code: error.code, retryInMs: backoffMs }, this.#recovering);
+      }
+      await this.#wakeup.sleep(backoffMs);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+      this.#recovering = undefined;
+    }
+  }
+}
+
+/** What a new session can mend: lost groups and transactions, brokers that are away, a state file that is restored from its changelog. */
+function isRecoverable(error: unknown): error is StreamsError {
+  if (error instanceof FencedError || error instanceof AmbiguousCommitError || error instanceof UnavailableError)
+    return true;
+  return error instanceof StreamsError && !(error instanceof InvariantError) && error.code === "STATE_CORRUPT";
+}

@@ -1,0 +1,182 @@
+import type { StreamsMetrics } from "../metrics/metrics.js";
+import { StateFiles } from "../stores/state-files.js";
+import { StreamsError } from "../topology/errors.js";
+import type { ProcessorTopology } from "../topology/processor-topology.js";
+import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
+import { sampleGauges } from "./sampled-gauges.js";
+import { StreamThread, type ThreadStatus } from "./stream-thread.js";
+
+/**
+ * CREATED -> REBALANCING <-> RUNNING -> PENDING_SHUTDOWN -> NOT_RUNNING, and ERROR from any of them. Kafka Streams' names.
+ * RUNNING means that every task of this instance has its state.
+ */
+export type State = "CREATED" | "REBALANCING" | "RUNNING" | "PENDING_SHUTDOWN" | "NOT_RUNNING" | "ERROR";
+
+export type StateListener = (state: State, before: State) => void;
+
+export interface TaskStatus {
+  readonly id: string;
+  readonly state: "running" | "restoring";
+  /** Changelog offsets, while restoring. */
+  readonly done?: number;
+  readonly total?: number;
+}
+
+export interface StreamsStatus {
+  readonly state: State;
+  /** Why it is in this state, for people. */
+  readonly reason: string;
+  readonly tasks: readonly TaskStatus[];
+}
+
+/** A topology at work: one group member with its tasks, from `start` to `close`. */
+export class KafkaStreams {
+  readonly metrics: StreamsMetrics;
+  readonly #topology: ProcessorTopology;
+  readonly #config: ResolvedConfig;
+  readonly #listeners = new Set<StateListener>();
+  #state: State = "CREATED";
+  #thread: StreamThread | undefined;
+  #files: StateFiles | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #finished: Promise<void> | undefined;
+  #failure: Error | undefined;
+  #stopSampling: () => void = () => undefined;
+
+  /** @throws ConfigError with one line for each setting that is wrong */
+  constructor(topology: ProcessorTopology, config: StreamsConfig) {
+    this.#topology = topology;
+    this.#config = resolveConfig(config);
+    this.metrics = this.#config.metrics;
+    this.metrics.setState("created");
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** What went wrong, once the state is ERROR. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Calls `listener` at each change from now on. Returns what ends it. */
+  onStateChange(listener: StateListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  get status(): StreamsStatus {
+    const thread = this.#thread?.status;
+    const tasks: TaskStatus[] = [
+      ...(thread?.tasks ?? []).map(({ id }): TaskStatus => ({ id, state: "running" })),
+      ...(thread?.restoring ?? []).map(
+        ({ task, done, total }): TaskStatus => ({ id: task, state: "restoring", done, total }),
+      ),
+    ];
+    return { state: this.#state, reason: this.#failure?.message ?? thread?.reason ?? "not started", tasks };
+  }
+
+  /**
+   * Takes the state directory, connects and begins to join the group. Resolves when the work has begun, not when it is
+   * RUNNING: `onStateChange` and `status` tell. A second start is an error.
+   *
+   * @throws StreamsError STATE_DIRECTORY_LOCKED when another process has the directory
+   * @throws UnavailableError when no broker can be reached
+   */
+  async start(): Promise<void> {
+    if (this.#state !== "CREATED")
+      throw new StreamsError("ALREADY_STARTED", `start() works once; this instance is ${this.#state}, make a new one`);
+    const { applicationId, stateDir, groupInstanceId, transport } = this.#config;
+    this.#moveTo("REBALANCING");
+    try {
+      this.#files = StateFiles.lock({ stateDir, applicationId });
+      await transport.connect();
+    } catch (error) {
+      this.#fail(error);
+      this.#files?.unlock();
+      throw error;
+    }
+    const identity = `${this.#files.identity}-1`;
+    this.#thread = new StreamThread({
+      topology: this.#topology,
+      config: this.#config,
+      files: this.#files,
+      groupInstanceId: groupInstanceId ?? identity,
+      transactionalId: `${applicationId}-${identity}`,
+    });
+    this.#stopSampling = sampleGauges(this.metrics, this.#thread);
+    this.#finished = this.#run(this.#thread, this.#files);
+  }
+
+  /**
+   * Stops fetching, commits what is processed, leaves the group and closes the stores. Resolves when all that is done, or
+   * after `timeoutMs`: then the rest is processed again at the next start. Safe to call twice.
+   */
+  async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    if (this.#state === "CREATED") this.#moveTo("NOT_RUNNING");
+    if (this.#state === "REBALANCING" || this.#state === "RUNNING") this.#moveTo("PENDING_SHUTDOWN");
+    this.#thread?.close();
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, options.timeoutMs ?? 10_000);
+    });
+    await Promise.race([this.finished, timeout]);
+    clearTimeout(timer);
+  }
+
+  /** Resolves when it has ended, by `close` or by an error: then the state is NOT_RUNNING or ERROR. */
+  get finished(): Promise<void> {
+    return this.#finished ?? Promise.resolve();
+  }
+
+  async #run(thread: StreamThread, files: StateFiles): Promise<void> {
+    this.#watch = setInterval(() => this.#follow(thread.status), WATCH_MS);
+    try {
+      await thread.run();
+    } catch (error) {
+      this.#fail(error);
+    }
+    clearInterval(this.#watch);
+    this.#stopSampling();
+    files.unlock();
+    await this.#closeTransport();
+    if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");
+  }
+
+  async #closeTransport(): Promise<void> {
+    try {
+      await this.#config.transport.close();
+    } catch (error) {
+      this.#config.logger.debug({ error }, "the connections did not close cleanly");
+    }
+  }
+
+  #follow({ phase }: ThreadStatus): void {
+    if (this.#state === "REBALANCING" && phase === "running") this.#moveTo("RUNNING");
+    else if (this.#state === "RUNNING" && phase !== "running" && phase !== "closing" && phase !== "closed")
+      this.#moveTo("REBALANCING");
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    this.#moveTo("ERROR");
+  }
+
+  #moveTo(state: State): void {
+    const before = this.#state;
+    this.#state = state;
+    this.metrics.setState(state.toLowerCase() as Lowercase<State>);
+    this.#config.logger.info({ state, before }, `state ${before} -> ${state}`);
+    for (const listener of this.#listeners) {
+      try {
+        listener(state, before);
+      } catch (error) {
+        this.#config.logger.error({ error }, "a state listener threw");
+      }
+    }
+  }
+}
+
+/** How soon a change of the thread shows in the state: people and probes look every second or so. */
+const WATCH_MS = 20;

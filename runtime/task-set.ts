@@ -1,0 +1,89 @@
+import type { StreamTask } from "./task.js";
+import type { FetchedPartition, FetchPosition } from "./transport.js";
+
+/** Records that one task processes before the next one gets its turn. */
+const TURN_RECORDS = 1_000;
+
+/** The open tasks of one stream thread: feeds them, takes turns among them, and knows how much they hold. */
+export class TaskSet {
+  readonly #tasks = new Map<string, StreamTask>();
+  /** Tasks whose first position is not committed yet: they must not fetch (protocol 14). */
+  readonly #unconfirmed = new Set<StreamTask>();
+
+  get all(): readonly StreamTask[] {
+    return [...this.#tasks.values()];
+  }
+
+  get(id: string): StreamTask | undefined {
+    return this.#tasks.get(id);
+  }
+
+  add(task: StreamTask, options: { readonly isNew: boolean }): void {
+    this.#tasks.set(task.id, task);
+    if (options.isNew) this.#unconfirmed.add(task);
+  }
+
+  /** Closes a task; what it had not committed is lost, as it must be. */
+  close(task: StreamTask): void {
+    this.#tasks.delete(task.id);
+    this.#unconfirmed.delete(task);
+    task.close();
+  }
+
+  closeAll(): void {
+    for (const task of this.all) this.close(task);
+  }
+
+  confirmed(tasks: Iterable<StreamTask>): void {
+    for (const task of tasks) this.#unconfirmed.delete(task);
+  }
+
+  /** Tasks with something to commit. */
+  get dirty(): readonly StreamTask[] {
+    return this.all.filter((task) => task.isDirty || this.#unconfirmed.has(task));
+  }
+
+  get cacheBytes(): number {
+    let bytes = 0;
+    for (const task of this.#tasks.values()) bytes += task.cacheBytes;
+    return bytes;
+  }
+
+  get queuedBytes(): number {
+    let bytes = 0;
+    for (const task of this.#tasks.values()) bytes += task.queuedBytes;
+    return bytes;
+  }
+
+  /** Where to fetch on: every partition that holds less than its share of the buffer. */
+  fetchPositions(bufferedBytesMax: number): FetchPosition[] {
+    const tasks = this.all.filter((task) => !this.#unconfirmed.has(task));
+    const queues = tasks.flatMap((task) => task.queues);
+    const shareBytes = bufferedBytesMax / Math.max(queues.length, 1);
+    return queues
+      .filter((queue) => queue.bufferedBytes < shareBytes)
+      .map(({ topic, partition, fetchPosition }) => ({ topic, partition, offset: fetchPosition }));
+  }
+
+  /** Hands an answer to whoever owns the partition now; an answer to another position is of an older time, and the queue ignores it. */
+  deliver(fetched: FetchedPartition): void {
+    for (const task of this.#tasks.values()) {
+      if (task.partition === fetched.partition) task.add(fetched);
+    }
+  }
+
+  /** Processes until nothing is left or the time is over, each task in turn, and returns how many records it were. */
+  process(budgetMs: number): number {
+    const untilMs = performance.now() + budgetMs;
+    let done = 0;
+    for (;;) {
+      let round = 0;
+      for (const task of this.#tasks.values()) {
+        round += task.process(TURN_RECORDS, { waitForOthers: true });
+        if (performance.now() >= untilMs) return done + round;
+      }
+      if (round === 0) return done;
+      done += round;
+    }
+  }
+}

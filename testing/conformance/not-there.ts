@@ -1,0 +1,42 @@
+/** Topologies of the vectors whose operators Millrace does not have yet, by the operator that is missing. */
+export const NOT_THERE: Readonly<Record<string, readonly string[]>> = {
+  cogroup: ["cogroup", "cogroup-tumbling"],
+  "suppress until a time limit": ["suppress-time-limit"],
+  "session windows": [
+    "session-count",
+    "session-count-null-values",
+    "session-list",
+    "session-on-close",
+    "session-suppress",
+  ],
+  "sliding windows": ["sliding-count", "sliding-list", "sliding-suppress"],
+  "tables from topics": [
+    "table-filter",
+    "table-filter-materialized",
+    "table-filter-not",
+    "table-group-by-aggregate",
+    "table-group-by-count",
+    "table-group-by-log",
+    "table-group-by-reduce",
+    "table-map-values",
+    "table-to-stream",
+    "to-table",
+    "to-table-repartition",
+  ],
+  "joins of tables": [
+    "table-fk-join",
+    "table-fk-left-join",
+    "table-table-join",
+    "table-table-left-join",
+    "table-table-outer-join",
+  ],
+  "joins of a stream with a table": [
+    "stream-global-join",
+    "stream-global-left-join",
+    "stream-table-join",
+    "stream-table-join-repartition",
+    "stream-table-left-join",
+  ],
+  "joins of streams": ["stream-self-join", "stream-stream-join", "stream-stream-left-join", "stream-stream-outer-join"],
+  "process and processValues": ["process-punctuate", "process-times", "process-values-dedupe"],
+};
