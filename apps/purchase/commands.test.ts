@@ -1,0 +1,94 @@
+import { describe, expect, test } from "vitest";
+import { runCommand } from "./commands.js";
+
+class Output {
+  text = "";
+  readonly isTTY = false;
+  write(text: string): boolean {
+    this.text += text;
+    return true;
+  }
+}
+
+interface Ended {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+}
+
+async function command(line: string, environment: Record<string, string> = {}): Promise<Ended> {
+  const [out, error] = [new Output(), new Output()];
+  const stream = (output: Output): NodeJS.WriteStream => output as unknown as NodeJS.WriteStream;
+  const code = await runCommand(
+    line.split(" ").filter((word) => word !== ""),
+    { stdout: stream(out), stderr: stream(error), environment },
+  );
+  return { code, out: out.text, error: error.text };
+}
+
+test("--help lists the commands and ends well; each command has examples", async () => {
+  const { code, out } = await command("--help");
+  expect(code).toBe(0);
+  for (const name of ["run", "produce", "demo", "live", "topology"]) {
+    expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"));
+    const help = await command(`${name} --help`);
+    expect(help.code).toBe(0);
+    expect(help.out).toContain("Examples:");
+  }
+});
+
+test.each(["", "bogus", "demo --bogus", "topology --format svg", "demo --count"])(
+  "`purchase %s` is a usage error",
+  async (line) => {
+    const { code, error } = await command(line);
+    expect(code).toBe(2);
+    expect(error).not.toBe("");
+  },
+);
+
+test.each(["run", "produce", "live"])("`%s` without a broker says so in one line, and names demo", async (name) => {
+  const { code, error } = await command(name);
+  expect(code).toBe(2);
+  expect(error.trimEnd().split("\n")).toEqual([expect.stringMatching(/^KAFKA_BROKERS: .*demo/)]);
+});
+
+test("every wrong setting has a line of its own", async () => {
+  const { code, error } = await command("run --threads 2 --kafka-brokers x:1", {
+    PROCESSING_GUARANTEE: "exactly_once",
+    HTTP_PORT: "x",
+  });
+  expect(code).toBe(2);
+  expect(error.trimEnd().split("\n")).toEqual([
+    expect.stringMatching(/^THREADS \(--threads\): /),
+    expect.stringMatching(/^PROCESSING_GUARANTEE: /),
+    expect.stringMatching(/^HTTP_PORT: /),
+  ]);
+});
+
+test("the topology is printed in every format, without a broker", async () => {
+  const text = await command("topology");
+  expect(text.code).toBe(0);
+  expect(text.out).toContain("Sub-topology: 0");
+  expect(text.out).toContain("purchase-aggregates");
+  expect(JSON.parse((await command("topology --format json --output-topic sums")).out)).toBeTypeOf("object");
+  expect((await command("topology --format mermaid")).out).toMatch(/^(flowchart|graph) /);
+  expect((await command("topology --format dot")).out).toMatch(/^digraph /);
+});
+
+describe("demo", () => {
+  test("with a count ends by itself, and its last line accounts for every purchase", async () => {
+    const { code, out, error } = await command("demo --count 3000 --rate 0 --seed 7 --partitions 4");
+    expect(error).toBe("");
+    const last = out.trimEnd().split("\n").at(-1)!;
+    expect(last).toMatch(
+      /^3,000 produced · 3,000 accounted for · 2,\d{3} aggregated · \d+ late · \d+ expired · \d+ dead letters · total [\d,]+\.\d\d$/,
+    );
+    expect(code).toBe(0);
+    const [produced, , aggregated, , expired, dead] = last
+      .split(" · ")
+      .map((part) => Number(part.split(" ")[0]!.replaceAll(",", "")));
+    expect(aggregated! + expired! + dead!).toBe(produced);
+    expect(expired).toBeGreaterThan(0);
+    expect(dead).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,136 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { KafkaJsTransport, silentLogger } from "millrace";
+import { inject, onTestFinished } from "vitest";
+import { check } from "../../bench/check.js";
+import type { Expected } from "../../bench/load.js";
+import { PipelineProcess } from "../../bench/pipeline-process.js";
+import { eventually, LogProbe, unique } from "../../testing/log-probe.suite.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const CLI = join(ROOT, "dist/apps/purchase/cli.js");
+const NO_SOURCES = /^(node_modules|dist|\.git)(\/|$)|\.(test|test-d|suite)\.ts$/;
+const READY_TIMEOUT_MS = 60_000;
+
+/** Compiles the app if it is not compiled, or its sources have changed since: what runs is what a user runs. */
+export async function buildIfStale(): Promise<void> {
+  const builtMs = await stat(CLI).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  const names = await readdir(ROOT, { recursive: true });
+  const sources = names.filter((name) => name.endsWith(".ts") && !NO_SOURCES.test(name.replaceAll("\\", "/")));
+  const changedMs = await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs));
+  if (builtMs > Math.max(...changedMs)) return;
+  await promisify(execFile)("npm", ["run", "build"], { cwd: dirname(join(ROOT, "package.json")) });
+}
+
+/** One application on the tests' Kafka: topics and state of its own, and any number of instances as processes. */
+export class Pipeline {
+  readonly applicationId = unique("purchases");
+  readonly input = `${this.applicationId}-in`;
+  readonly output = `${this.applicationId}-out`;
+  readonly late = `${this.applicationId}-late`;
+  readonly expired = `${this.applicationId}-expired`;
+  readonly deadLetter = `${this.applicationId}-dead`;
+  readonly changelog = `${this.applicationId}-purchases-per-user-changelog`;
+  readonly probe: LogProbe;
+  readonly brokers = inject("kafkaBrokers");
+  readonly #processes: PipelineProcess[] = [];
+
+  private constructor(readonly directory: string) {
+    this.probe = new LogProbe(new KafkaJsTransport({ client: { brokers: [...this.brokers] }, logger: silentLogger }));
+  }
+
+  /** Ended and cleared away when the test is over. */
+  static async open(): Promise<Pipeline> {
+    const pipeline = new Pipeline(await mkdtemp(join(tmpdir(), "millrace-pipeline-")));
+    onTestFinished(() => pipeline.#close());
+    await pipeline.probe.transport.connect();
+    return pipeline;
+  }
+
+  stateDir(instance = "1"): string {
+    return join(this.directory, instance);
+  }
+
+  start(instance = "1", environment: Readonly<Record<string, string>> = {}): PipelineProcess {
+    const process = new PipelineProcess({
+      KAFKA_BROKERS: this.brokers.join(","),
+      APPLICATION_ID: this.applicationId,
+      STATE_DIR: this.stateDir(instance),
+      INPUT_TOPIC: this.input,
+      OUTPUT_TOPIC: this.output,
+      LATE_TOPIC: this.late,
+      EXPIRED_TOPIC: this.expired,
+      DEAD_LETTER_TOPIC: this.deadLetter,
+      ...environment,
+    });
+    this.#processes.push(process);
+    return process;
+  }
+
+  /** Waits until the instance has every task's state. @throws with what it has printed when it ends instead */
+  async ready(process: PipelineProcess): Promise<void> {
+    await eventually(
+      () => `the instance is ready; it said:\n${process.output}`,
+      () => {
+        if (process.hasEnded) throw new Error(`the instance ended:\n${process.output}`);
+        return process.isReady();
+      },
+      READY_TIMEOUT_MS,
+    );
+  }
+
+  /** Waits until everything in the input is processed and committed. */
+  async caughtUp(timeoutMs = 60_000): Promise<void> {
+    try {
+      await this.probe.caughtUp(this.applicationId, this.input, timeoutMs);
+    } catch (error) {
+      const outputs = this.#processes.map(({ pid, output }) => `--- ${pid}\n${output}`);
+      throw new Error(`${String(error)}\n${outputs.join("\n")}`, { cause: error });
+    }
+  }
+
+  /** How the last aggregate of each user and window differs from what must be there: nothing does, if all is well. */
+  async differences(expected: Expected) {
+    const { missing, different, unexpected } = await check(this.probe.transport, this.output, expected);
+    return { missing, different, unexpected };
+  }
+
+  /** Transaction ids in the late topic, as often as they are there. */
+  async lateIds(): Promise<string[]> {
+    const records = await this.probe.read(this.late);
+    return records.map(
+      ({ value }) => (JSON.parse(String(value)) as { readonly transaction_id: string }).transaction_id,
+    );
+  }
+
+  async #close(): Promise<void> {
+    for (const process of this.#processes) await process.end("SIGKILL");
+    await this.probe.transport.topics.delete([
+      this.input,
+      this.output,
+      this.late,
+      this.expired,
+      this.deadLetter,
+      this.changelog,
+    ]);
+    await this.probe.close();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+export const NO_DIFFERENCES = { missing: 0, different: 0, unexpected: 0 };
+
+/** Lines of its JSON log, oldest first. */
+export function logLines(
+  process: PipelineProcess,
+): { readonly level: number; readonly msg?: string; readonly [field: string]: unknown }[] {
+  const lines = process.output.split("\n").filter((line) => line.startsWith("{"));
+  return lines.map((line) => JSON.parse(line) as { readonly level: number });
+}

@@ -1,0 +1,147 @@
+import { SingleBar } from "cli-progress";
+import { type Producer, partitionOf } from "millrace";
+import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
+import { isTerminal } from "./console.js";
+import type { CommandIo } from "./io.js";
+import { Pacer } from "./pacer.js";
+import { pause } from "./reader.js";
+import { send } from "./sender.js";
+import type { REPLICATION, SIMULATOR } from "./setting-table.js";
+import type { Values } from "./settings.js";
+import { type SimulatedRecord, Simulator } from "./simulator.js";
+import { formatCount, formatDuration } from "./text.js";
+import { ensureInputTopic } from "./topics.js";
+
+export type SimulatorSettings = Values<typeof SIMULATOR>;
+export type ProduceSettings = SimulatorSettings &
+  ConnectionSettings &
+  Values<typeof REPLICATION> & { readonly inputTopic: string };
+
+/** Records sent at once: large enough for whole batches, small enough to stop between two. */
+const CHUNK_MAX = 5_000;
+/** How long a chunk on its way may take after a signal. */
+const FINISH_MAX_MS = 5_000;
+
+/** Sends simulated purchases until `count` or `signal`, at their rate. `onMade` comes before each is sent. */
+export async function sendPurchases(
+  producer: Producer,
+  settings: SimulatorSettings & { readonly inputTopic: string },
+  {
+    seed,
+    signal,
+    onMade,
+    onSent,
+  }: {
+    readonly seed: number;
+    readonly signal: AbortSignal;
+    readonly onMade?: (record: SimulatedRecord) => void;
+    readonly onSent?: (count: number) => void;
+  },
+): Promise<void> {
+  const {
+    rate,
+    count = Number.POSITIVE_INFINITY,
+    users,
+    late,
+    lateBy,
+    expired,
+    invalid,
+    timeScale,
+    partitions,
+    inputTopic,
+  } = settings;
+  const simulator = new Simulator({ seed, users, late, lateByMs: lateBy, expired, invalid, partitions, partitionOf });
+  const pacer = new Pacer({ rate, timeScale, startWallClockMs: Date.now() });
+  while (simulator.made < count && !signal.aborted) {
+    const due = pacer.due(Date.now(), Math.min(CHUNK_MAX, count - simulator.made));
+    if (due.length === 0) {
+      // At least a few milliseconds: at a high rate the timer decides how many go together, not the rate.
+      await pause(Math.max(5, pacer.idleMs(Date.now())), signal);
+      continue;
+    }
+    const records = due.map((ingestionTimeMs) => simulator.next(ingestionTimeMs));
+    if (onMade !== undefined) for (const record of records) onMade(record);
+    await send(producer, inputTopic, records);
+    onSent?.(records.length);
+  }
+}
+
+export function seedOf({ seed }: SimulatorSettings): number {
+  return seed ?? Math.floor(Math.random() * 1_000_000);
+}
+
+/** The `produce` command: the simulator into a topic of a real Kafka. */
+export async function produce(settings: ProduceSettings, io: CommandIo): Promise<number> {
+  const transport = connectKafka("produce", settings, io.logger);
+  const { inputTopic: topic, partitions, replicationFactor } = settings;
+  const seed = seedOf(settings);
+  const counts = { sent: 0, late: 0, expired: 0, invalid: 0 };
+  const startedMs = Date.now();
+  const progress = showProgress(settings.count, io);
+  const forget = closeOnStop(transport, io.stop, FINISH_MAX_MS);
+  try {
+    await transport.connect();
+    await ensureInputTopic(transport.topics, { topic, partitions, replicationFactor });
+    await sendPurchases(transport.openProducer(), settings, {
+      seed,
+      signal: io.stop,
+      onMade: ({ expected }) => {
+        if (expected.kind === "invalid") counts.invalid++;
+        else if (expected.isLate) counts.late++;
+        if (expected.kind === "purchase" && expected.isExpired) counts.expired++;
+      },
+      onSent: (sent) => {
+        counts.sent += sent;
+        progress.update(counts.sent);
+      },
+    });
+  } finally {
+    forget();
+    progress.stop();
+    await transport.close();
+  }
+  const parts = [
+    `${formatCount(counts.sent)} produced to ${topic}`,
+    `${formatCount(counts.late)} late`,
+    `${formatCount(counts.expired)} expired`,
+    `${formatCount(counts.invalid)} invalid`,
+    `seed ${seed}`,
+    `${formatDuration(Date.now() - startedMs)}`,
+  ];
+  io.stdout.write(`${parts.join(" · ")}\n`);
+  return 0;
+}
+
+interface Progress {
+  update(sent: number): void;
+  stop(): void;
+}
+
+const REPORT_MS = 5_000;
+
+/** A bar where the end is known and there is a terminal to draw it on; else a line now and then. */
+function showProgress(count: number | undefined, io: CommandIo): Progress {
+  let sent = 0;
+  if (count !== undefined && isTerminal(io.stderr, io.environment)) {
+    const bar = new SingleBar({
+      format: "{bar} {percentage}%  {value} of {total} purchases  {eta_formatted} left",
+      hideCursor: true,
+      stream: io.stderr,
+    });
+    bar.start(count, 0);
+    return { update: (now) => bar.update(now), stop: () => bar.stop() };
+  }
+  let reported = 0;
+  const timer = setInterval(() => {
+    io.stderr.write(
+      `${formatCount(sent)} purchases sent, ${formatCount(Math.round(((sent - reported) * 1_000) / REPORT_MS))}/s\n`,
+    );
+    reported = sent;
+  }, REPORT_MS);
+  return {
+    update: (now) => {
+      sent = now;
+    },
+    stop: () => clearInterval(timer),
+  };
+}

@@ -1,0 +1,63 @@
+import { run, type Transport } from "millrace";
+import { type ConnectionSettings, connectKafka } from "./connection.js";
+import type { CommandIo } from "./io.js";
+import type { RestoreBar } from "./restore-bar.js";
+import type { EMISSION, ENGINE, EXPECTED, HTTP, INSTANCE, REPLICATION } from "./setting-table.js";
+import { SettingsError, type Values } from "./settings.js";
+import { ensureOutputTopics, type TopicNames } from "./topics.js";
+import { purchaseTopology } from "./topology.js";
+
+export type RunSettings = ConnectionSettings &
+  TopicNames &
+  Values<typeof EMISSION & typeof ENGINE & typeof INSTANCE & typeof HTTP & typeof REPLICATION & typeof EXPECTED>;
+
+/** The `run` command: one instance of the pipeline on a real Kafka, until it is told to end. */
+export async function runPipeline(settings: RunSettings, io: CommandIo, bar: RestoreBar): Promise<number> {
+  const transport = connectKafka("run", settings, io.logger);
+  const topology = purchaseTopology(settings).build();
+  const { applicationId, stateDir, groupInstanceId, commitIntervalMs, sessionTimeoutMs, transactionTimeoutMs } =
+    settings;
+  const { replicationFactor, stateCacheBytesMax, bufferedBytesMax, autoOffsetReset, onClose } = settings;
+  const config = {
+    applicationId,
+    transport,
+    stateDir,
+    ...(groupInstanceId === undefined ? {} : { groupInstanceId }),
+    guarantee: "at_least_once" as const,
+    commitIntervalMs,
+    sessionTimeoutMs,
+    transactionTimeoutMs,
+    replicationFactor,
+    cacheBytesMax: stateCacheBytesMax,
+    bufferedBytesMax,
+    autoOffsetReset,
+    onClose,
+    logger: io.logger,
+    onSourcesFound: () => makeOutputTopics(transport, settings, io),
+  };
+  try {
+    return await run(topology, config, {
+      http: { host: settings.httpHost, port: settings.httpPort },
+      onStart: (streams) => bar.watch(() => streams.status),
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Before the first record is read: a result must never meet a topic that is not there. */
+async function makeOutputTopics(transport: Transport, settings: RunSettings, io: CommandIo): Promise<void> {
+  const { inputTopic, replicationFactor, partitions } = settings;
+  const [input] = await transport.topics.describe([inputTopic]);
+  if (input === undefined) return;
+  if (partitions !== undefined && input.partitions !== partitions) {
+    throw new SettingsError([
+      `--partitions: topic "${inputTopic}" has ${input.partitions} partitions, not ${partitions}`,
+    ]);
+  }
+  const warnings = await ensureOutputTopics(transport.topics, settings, {
+    partitions: input.partitions,
+    replicationFactor,
+  });
+  for (const warning of warnings) io.logger.warn({}, warning);
+}

@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto";
+import { AssignerProtocol, Kafka, logLevel } from "kafkajs";
+import { expect, inject, test } from "vitest";
+import { UnavailableError } from "../errors.js";
+import { silentLogger } from "../logger.js";
+import { transportSuite } from "../transport.suite.js";
+import { KafkaJsTransport } from "./transport.js";
+
+async function connected(): Promise<KafkaJsTransport> {
+  const transport = new KafkaJsTransport({ client: { brokers: [...inject("kafkaBrokers")] }, logger: silentLogger });
+  await transport.connect();
+  return transport;
+}
+
+transportSuite("the KafkaJS transport", async () => {
+  const transport = await connected();
+  return { transport, another: connected, close: () => transport.close() };
+});
+
+function memberOf(transport: KafkaJsTransport, groupId: string, groupInstanceId: string) {
+  const times = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 30_000, heartbeatIntervalMs: 1_000 };
+  return transport.openGroupMember({ groupId, groupInstanceId, ...times });
+}
+
+test("closing ends what is waiting: a fetch returns, a join fails, at once", async () => {
+  const transport = await connected();
+  const topic = `closing-${randomUUID()}`;
+  await transport.topics.create([{ topic, partitions: 1, replicationFactor: -1, configs: {} }]);
+  const groupId = randomUUID();
+  const assign = () => new Map<string, Uint8Array>();
+  const first = memberOf(transport, groupId, "first");
+  await first.join({ topics: [topic], metadata: new Uint8Array(), assign });
+  // It waits for the first one, who does not join again.
+  const joining = memberOf(transport, groupId, "second").join({ topics: [topic], metadata: new Uint8Array(), assign });
+  const failure = expect(joining).rejects.toThrow(UnavailableError);
+  const positions = [{ topic, partition: 0, offset: 0 }];
+  const fetcher = transport.openFetcher({ readCommitted: true, name: "closing" });
+  const fetching = fetcher.fetch({ positions, maxWaitMs: 20_000, bytesMax: 1_000, partitionBytesMax: 1_000 });
+  await first.changed();
+
+  const startMs = performance.now();
+  await transport.close();
+  await failure;
+  await fetching;
+  expect(performance.now() - startMs).toBeLessThan(1_000);
+  await expect(fetcher.fetch({ positions, maxWaitMs: 1, bytesMax: 1, partitionBytesMax: 1 })).rejects.toThrow(
+    UnavailableError,
+  );
+  const after = await connected();
+  await after.topics.delete([topic]);
+  await after.close();
+});
+
+test("Kafka's own tools can show the group and what it reads", async () => {
+  const transport = await connected();
+  const groupId = randomUUID();
+  const member = memberOf(transport, groupId, "one");
+  await member.join({ topics: ["purchases"], metadata: Buffer.from("ours"), assign: () => new Map() });
+  const admin = new Kafka({ brokers: [...inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  const { groups } = await admin.describeGroups([groupId]);
+  await admin.disconnect();
+  expect(groups[0]).toMatchObject({ state: "Stable", protocolType: "consumer", protocol: "millrace" });
+  const metadata = groups[0]?.members[0]?.memberMetadata ?? Buffer.alloc(0);
+  expect(AssignerProtocol.MemberMetadata.decode(metadata)).toMatchObject({ topics: ["purchases"] });
+  await member.leave();
+  await transport.close();
+});
