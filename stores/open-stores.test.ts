@@ -158,9 +158,9 @@ describe("a state file opened again", () => {
       }
       return statSync(file).size + statSync(`${file}-wal`).size;
     };
-    // SQLite moves its log into the file whenever it has 1,000 pages: the first 150 windows are past that.
+    // SQLite moves its log into the file whenever it has 256 pages: the first 150 windows are past that.
     const early = grow(0, 150);
-    expect(early).toBeGreaterThan(1_000 * 8_192);
+    expect(early).toBeGreaterThan(256 * 8_192);
     expect(grow(150, 450)).toBeLessThan(early * 1.1);
     state.close();
   });

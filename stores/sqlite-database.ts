@@ -167,6 +167,8 @@ function configure(connection: Database.Database): void {
   connection.pragma("synchronous = NORMAL");
   connection.pragma("cache_size = -16000");
   connection.pragma("temp_store = MEMORY");
+  // 2 MiB, not 8: the log of each task stays in the directory, and there are many tasks.
+  connection.pragma("wal_autocheckpoint = 256");
 }
 
 function create(connection: Database.Database): void {

@@ -136,16 +136,6 @@ describe("the file of a task", () => {
     expect(nameOf([`${long}1`], 2)).not.toBe(nameOf([`${long}2`], 2));
   });
 
-  test("is found by partition, and nothing else with a similar name", () => {
-    const directory = open();
-    for (const name of ["a-0.db", "a-12.db", "a-3.db", "a-3.db-wal", "a-b-4.db", "a+b-5.db", "b-6.db"]) {
-      writeFileSync(join(directory.path, name), "");
-    }
-    expect(directory.partitionsOf(["a"])).toEqual([0, 3, 12]);
-    expect(directory.partitionsOf(["b", "a"])).toEqual([5]);
-    directory.close();
-  });
-
   test("and the directory cannot leave the state directory by their names", () => {
     const directory = open("../../away");
     expect(directory.path).toBe(join(stateDir, "..%2F..%2Faway"));

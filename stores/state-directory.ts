@@ -1,15 +1,5 @@
 import { createHash, randomUUID } from "node:crypto";
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import Database from "better-sqlite3";
@@ -67,15 +57,6 @@ export class StateDirectory {
    */
   taskFile(stores: readonly string[], partition: number): string {
     return join(this.path, `${taskFilePrefix(stores)}${partition}.db`);
-  }
-
-  /** The partitions whose state of these stores is here, ascending: where a task starts without restoring all of it. */
-  partitionsOf(stores: readonly string[]): number[] {
-    const prefix = taskFilePrefix(stores);
-    return readdirSync(this.path)
-      .filter((name) => name.startsWith(prefix) && /^\d+\.db$/.test(name.slice(prefix.length)))
-      .map((name) => Number.parseInt(name.slice(prefix.length), 10))
-      .sort((a, b) => a - b);
   }
 
   close(): void {

@@ -185,6 +185,16 @@ export function restoreRules(state: () => TaskState): void {
 export function keyRules(open: (options: Partial<TaskStateOptions>) => TaskState): void {
   const inMemory = (spec: StoreSpec): TaskState => open({ file: ":memory:", stores: [spec] });
 
+  test("the smallest cache forgets no row that SQLite does not have yet", () => {
+    const state = open({ file: ":memory:", stores: [keyValueSpec()], cacheBytesMax: 0 });
+    table(state).put("ann", { sum: 1 }, 1);
+    state.take();
+    table(state).put("bob", { sum: 2 }, 1);
+    for (let i = 0; i < 20; i++) table(state).get(`user-${i}`);
+
+    expect([table(state).get("ann")?.value.sum, table(state).get("bob")?.value.sum]).toEqual([1, 2]);
+  });
+
   test("keys that are no strings are one key when their bytes are", () => {
     const state = inMemory(keyValueSpec("users", int64 as Serde<unknown>));
     const store = state.store("users") as KeyValueStore<number, Total>;
