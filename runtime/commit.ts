@@ -1,19 +1,19 @@
-import type { Cell, StreamsMetrics } from "../metrics/metrics.js";
-import { invariant } from "../topology/errors.js";
-import type { FailedRecord } from "../topology/processor-topology.js";
-import { BatchList, batchOf, type Delivered, deliver, type RefusedRecord } from "./delivery.js";
-import { deadLetterHeaders, decide, type ErrorHandlers, unhandled } from "./error-handling.js";
+import type { StreamsMetrics } from "../metrics/metrics.js";
+import type { ProcessingGuarantee } from "./config.js";
+import { BatchList, type Delivered, deliver, type RefusedRecord } from "./delivery.js";
+import type { ErrorHandlers } from "./error-handling.js";
 import { FatalError } from "./errors.js";
 import type { TopicNames } from "./internal-topics.js";
 import type { Logger } from "./logger.js";
-import type { NewRecord } from "./record-batch.js";
-import { RecordBatch } from "./record-batch.js";
-import type { Destination, OutputBatch, UnplacedRecord } from "./record-collector.js";
+import { Outputs } from "./outputs.js";
+import type { OutputBatch } from "./record-collector.js";
 import type { StreamTask, TaskCommit } from "./task.js";
 import type { TopicDirectory } from "./topic-directory.js";
-import type { GroupMetadata, PartitionBatch, Producer, TransactionalProducer } from "./transport.js";
+import type { GroupMetadata, PartitionBatch, ProduceResult, Producer, TransactionalProducer } from "./transport.js";
 
 export interface CommitterOptions {
+  readonly guarantee: ProcessingGuarantee;
+  /** Outputs go through it under at_least_once. */
   readonly outputs: Producer;
   readonly transactions: TransactionalProducer;
   readonly directory: TopicDirectory;
@@ -29,20 +29,32 @@ interface ChangelogBatch extends PartitionBatch {
   readonly store: string;
 }
 
+/** The changelog offsets that a commit took up in one partition: `[firstOffset, nextOffset)`, maybe with others' between. */
+export interface ChangelogRange {
+  readonly firstOffset: number;
+  readonly nextOffset: number;
+}
+
+type ChangelogRanges = Map<StreamTask, Map<string, ChangelogRange>>;
+type Produce = (batches: readonly PartitionBatch[]) => Promise<readonly ProduceResult[]>;
+
 /**
  * The commit protocol (protocol 1 to 7). What a crash at each step leaves behind:
  *
  *   take      nothing was sent: everything is processed again
- *   outputs   outputs are there, state and positions are not: they are processed again, outputs repeat
+ *   outputs   at_least_once: they are there, state and positions are not, so they repeat;
+ *             exactly_once: they are in the open transaction
  *   changelog, offsets   in an open transaction, which whoever comes next aborts
  *   commit    Kafka has it, SQLite does not: the next open replays this one commit from the changelog
  *   apply     SQLite writes all or nothing
  */
 export class Committer {
   readonly #options: CommitterOptions;
+  readonly #outputs: Outputs;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
+    this.#outputs = new Outputs(options);
   }
 
   /**
@@ -50,151 +62,50 @@ export class Committer {
    * be dropped and the tasks opened again.
    */
   async commit(commits: readonly TaskCommit[], group: GroupMetadata): Promise<void> {
-    await this.#sendOutputs(commits);
-    const changelog = await this.#commitTransaction(commits, group);
+    const outputs = await this.#outputs.place(commits);
+    const isExactlyOnce = this.#options.guarantee === "exactly_once";
+    // The one difference between the guarantees (protocol 2): outputs are acknowledged before the transaction, or are in it.
+    if (!isExactlyOnce) await this.#send(outputs, (round) => this.#options.outputs.produce(round));
+    const changelog = await this.#commitTransaction(commits, isExactlyOnce ? outputs : [], group);
     const wallClockMs = this.#options.now();
     for (const commit of commits) commit.task.apply(commit, changelog.get(commit.task) ?? new Map(), wallClockMs);
   }
 
-  // ---- outputs, outside of the transaction under at_least_once (protocol 2) ----
-
-  async #sendOutputs(commits: readonly TaskCommit[]): Promise<void> {
-    const placed = await this.#place(commits.flatMap(({ outputs }) => outputs.unplaced));
-    const batches = [...commits.flatMap(({ outputs }) => outputs.batches), ...placed];
-    if (batches.length === 0) return;
-    const { delivered, refused } = await deliver((round) => this.#options.outputs.produce(round), batches);
-    this.#count(delivered);
-    await this.#sendDeadLetters(refused.map((one) => this.#refusedOutput(one)));
-  }
-
-  /** Finds the partitions of topics that were chosen record by record (protocol 5). */
-  async #place(unplaced: readonly UnplacedRecord[]): Promise<OutputBatch[]> {
-    if (unplaced.length === 0) return [];
-    const { directory } = this.#options;
-    await directory.lookUp(unplaced.map(({ destination }) => destination.topic));
-    const lists = new Map<
-      string,
-      { readonly destination: Destination; readonly partition: number; readonly batches: RecordBatch[] }
-    >();
-    const deadLetters: DeadLetter[] = [];
-    for (const record of unplaced) {
-      const partitions = directory.partitionCount(record.destination.topic);
-      if (partitions === undefined) {
-        const error = new FatalError(
-          "UNKNOWN_OUTPUT_TOPIC",
-          `topic ${record.destination.topic} does not exist; create it, or change what names it`,
-        );
-        deadLetters.push(...this.#decide(error, record.destination, record, -1));
-        continue;
-      }
-      const partition = record.choosePartition(partitions);
-      invariant(
-        partition >= 0 && partition < partitions,
-        `partition ${partition} of ${record.destination.topic} must be one of its ${partitions}`,
-      );
-      const id = `${partition} ${record.destination.topic}`;
-      const list = lists.get(id) ?? { destination: record.destination, partition, batches: [] };
-      lists.set(id, list);
-      if (!list.batches.at(-1)?.hasRoomFor(record.key, record.value)) list.batches.push(new RecordBatch());
-      (list.batches.at(-1) as RecordBatch).append(record.timestampMs, record.key, record.value, record.headers);
-    }
-    await this.#sendDeadLetters(deadLetters.map((letter) => [letter]));
-    return [...lists.values()].flatMap(({ destination, partition, batches }) =>
-      batches.map((batch) => ({ destination, topic: destination.topic, partition, batch })),
-    );
-  }
-
-  #refusedOutput({ from, record, refusal, message }: RefusedRecord<OutputBatch>): DeadLetter[] {
-    const error = new FatalError(
-      "OUTPUT_REFUSED",
-      `${from.topic}-${from.partition} refuses a record: ${refusal}, ${message}`,
-    );
-    if (from.destination.node === DEAD_LETTER_NODE) {
-      throw new FatalError(
-        "DEAD_LETTER_REFUSED",
-        `the dead-letter topic ${from.topic} refuses a record (${refusal}: ${message}); nothing may be lost, so raise its max.message.bytes or create it anew`,
-        { cause: error },
-      );
-    }
-    return this.#decide(error, from.destination, record, from.partition);
-  }
-
-  #decide(error: Error, destination: Destination, record: NewRecord, partition: number): DeadLetter[] {
-    const failed: FailedRecord = {
-      stage: "production",
-      node: destination.node,
-      topic: destination.topic,
-      partition,
-      offset: -1,
-      ...record,
-    };
-    const action = decide(destination.onError ?? this.#options.handlers.production, error, failed);
-    const { metrics } = this.#options;
-    metrics.counter("errors_handled_total", {
-      stage: "production",
-      action: typeof action === "string" ? action : "dead-letter",
-    }).value++;
-    if (action === "fail") throw unhandled(error, failed);
-    if (action === "continue") {
-      metrics.counter("records_dropped_total", { node: destination.node, reason: "handler" }).value++;
-      return [];
-    }
-    metrics.counter("dead_letter_records_total", { topic: action.deadLetter }).value++;
-    const letter: NewRecord = { ...record, headers: deadLetterHeaders(error, failed) };
-    return [{ topic: action.deadLetter, partition, letter }];
-  }
-
-  async #sendDeadLetters(groups: readonly (readonly DeadLetter[])[]): Promise<void> {
-    const letters = groups.flat();
-    if (letters.length === 0) return;
-    const { directory } = this.#options;
-    await directory.lookUp(letters.map(({ topic }) => topic));
-    const batches = letters.map(({ topic, partition, letter }): OutputBatch => {
-      const partitions = directory.partitionCount(topic);
-      if (partitions === undefined) {
-        throw new FatalError(
-          "UNKNOWN_DEAD_LETTER_TOPIC",
-          `the dead-letter topic ${topic} does not exist; nothing may be lost, so create it and start again`,
-        );
-      }
-      const destination: Destination = { node: DEAD_LETTER_NODE, topic, onError: "fail" };
-      return { destination, topic, partition: Math.max(partition, 0) % partitions, batch: batchOf([letter]) };
-    });
-    const { delivered, refused } = await deliver((round) => this.#options.outputs.produce(round), batches);
-    this.#count(delivered);
-    for (const one of refused) this.#refusedOutput(one);
-  }
-
-  // ---- changelogs and offsets, in one transaction ----
-
   async #commitTransaction(
     commits: readonly TaskCommit[],
+    outputs: readonly OutputBatch[],
     group: GroupMetadata,
-  ): Promise<Map<StreamTask, Map<string, ChangelogRange>>> {
+  ): Promise<ChangelogRanges> {
     const { transactions } = this.#options;
     transactions.begin();
-    let ending = false;
+    let isEnding = false;
     try {
-      const { delivered, refused } = await deliver(
-        (round) => transactions.produce(round),
-        this.#changelogBatches(commits),
+      const changelog = await this.#send([...outputs, ...this.#changelogBatches(commits)], (round) =>
+        transactions.produce(round),
       );
-      const [lost] = refused;
-      if (lost !== undefined) {
-        throw new FatalError(
-          "CHANGELOG_REFUSED",
-          `the changelog of store "${lost.from.store}" refuses the row of key ${keyText(lost.record.key)}: ${lost.refusal}, ${lost.message}; raise the topic's max.message.bytes or keep smaller rows`,
-        );
-      }
-      this.#count(delivered);
       await transactions.sendOffsets(group, this.#offsets(commits));
-      ending = true;
+      isEnding = true;
       await transactions.commit();
-      return rangesOf(delivered);
+      return rangesOf(changelog);
     } catch (error) {
-      if (!ending) await this.#abort();
+      if (!isEnding) await this.#abort();
       throw error;
     }
+  }
+
+  /** Sends outputs, changelog records or both, and then what takes the place of refused outputs. Returns the changelog's part. */
+  async #send(
+    batches: readonly (OutputBatch | ChangelogBatch)[],
+    produce: Produce,
+  ): Promise<readonly Delivered<ChangelogBatch>[]> {
+    const changelog: Delivered<ChangelogBatch>[] = [];
+    for (let next = batches; next.length > 0; ) {
+      const { delivered, refused } = await deliver(produce, next);
+      this.#count(delivered);
+      changelog.push(...delivered.filter(isOfChangelog));
+      next = await this.#outputs.afterRefusal(refused.filter(isOutput));
+    }
+    return changelog;
   }
 
   /** Best effort: whoever opens these tasks next aborts what is left. */
@@ -231,36 +142,31 @@ export class Committer {
   }
 
   #count(delivered: readonly Delivered<PartitionBatch>[]): void {
-    const cells = new Map<string, { readonly records: Cell; readonly bytes: Cell }>();
+    const { metrics } = this.#options;
     for (const { batch, count } of delivered) {
-      const { metrics } = this.#options;
       const { topic } = batch;
-      const cell = cells.get(topic) ?? {
-        records: metrics.counter("records_produced_total", { topic }),
-        bytes: metrics.counter("bytes_produced_total", { topic }),
-      };
-      cells.set(topic, cell);
-      cell.records.value += count;
-      cell.bytes.value += batch.batch.sizeBytes;
+      metrics.counter("records_produced_total", { topic }).value += count;
+      metrics.counter("bytes_produced_total", { topic }).value += batch.batch.sizeBytes;
     }
   }
 }
 
-interface DeadLetter {
-  readonly topic: string;
-  readonly partition: number;
-  readonly letter: NewRecord;
+function isOfChangelog(delivered: Delivered<OutputBatch | ChangelogBatch>): delivered is Delivered<ChangelogBatch> {
+  return "store" in delivered.batch;
 }
 
-export interface ChangelogRange {
-  readonly firstOffset: number;
-  readonly nextOffset: number;
+/** @throws FatalError CHANGELOG_REFUSED: state that cannot be replicated must not go on */
+function isOutput(refused: RefusedRecord<OutputBatch | ChangelogBatch>): refused is RefusedRecord<OutputBatch> {
+  const { from, record, refusal, message } = refused;
+  if (!("store" in from)) return true;
+  throw new FatalError(
+    "CHANGELOG_REFUSED",
+    `the changelog of store "${from.store}" refuses the row of key ${keyText(record.key)}: ${refusal}, ${message}; raise the topic's max.message.bytes or keep smaller rows`,
+  );
 }
 
-const DEAD_LETTER_NODE = "dead-letter";
-
-function rangesOf(delivered: readonly Delivered<ChangelogBatch>[]): Map<StreamTask, Map<string, ChangelogRange>> {
-  const ranges = new Map<StreamTask, Map<string, ChangelogRange>>();
+function rangesOf(delivered: readonly Delivered<ChangelogBatch>[]): ChangelogRanges {
+  const ranges: ChangelogRanges = new Map();
   for (const { batch, baseOffset, count } of delivered) {
     const stores = ranges.get(batch.task) ?? new Map<string, ChangelogRange>();
     const before = stores.get(batch.store);

@@ -5,15 +5,17 @@ import { type Logger, silentLogger } from "./logger.js";
 import type { Transport } from "./transport.js";
 
 /**
- * How outputs are written. State and source positions commit together in both, so aggregates never count twice;
- * `at_least_once` may repeat outputs after a crash.
+ * How outputs are written. State and source positions commit together in both, so aggregates never count twice.
+ * `exactly_once`: outputs are in the same transaction, and a read-committed reader sees each once. `at_least_once`:
+ * they are sent before it, seen at once, and may repeat after a crash.
  */
-export type ProcessingGuarantee = "at_least_once";
+export type ProcessingGuarantee = "exactly_once" | "at_least_once";
 
 export interface StreamsConfig {
   /** Consumer group, and the first part of every internal topic's name and of the state directory. */
   readonly applicationId: string;
   readonly transport: Transport;
+  /** Default `at_least_once`. */
   readonly guarantee?: ProcessingGuarantee;
   /** One process each. Default `./state`. */
   readonly stateDir?: string;
@@ -88,8 +90,8 @@ function faultsOf(config: ResolvedConfig): string[] {
       `applicationId: "${config.applicationId}" must be 1 to 200 letters, digits, dots, dashes or underscores: it is the first part of topic names`,
     );
   }
-  if ((config.guarantee as string) !== "at_least_once") {
-    faults.push(`guarantee: "${config.guarantee}" is not there yet; use at_least_once`);
+  if (!["exactly_once", "at_least_once"].includes(config.guarantee)) {
+    faults.push(`guarantee: "${config.guarantee}" must be exactly_once or at_least_once`);
   }
   const numbers = {
     commitIntervalMs: [1, 3_600_000],

@@ -34,7 +34,7 @@ export class Maintenance {
     readonly now: () => number = Date.now,
   ) {}
 
-  /** Notes what the tasks do not need any more, and deletes what is due. Called after each commit; does little most of the time. */
+  /** Notes what the tasks do not need any more, and deletes what is due. For a loop to call whenever it comes around, idle or not. */
   tick(tasks: readonly StreamTask[]): void {
     const nowMs = this.now();
     if (this.#running !== undefined || nowMs < this.#nextTickMs) return;

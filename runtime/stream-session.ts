@@ -97,6 +97,7 @@ export class StreamSession {
       heartbeatIntervalMs: Math.min(3_000, Math.floor(config.sessionTimeoutMs / 3)),
     });
     this.#committer = new Committer({
+      guarantee: config.guarantee,
       outputs: this.#outputs,
       transactions: this.#transactions,
       directory: this.#directory,
@@ -296,6 +297,7 @@ export class StreamSession {
       }
       this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
       this.#commitIfDue();
+      this.#maintenance.tick(this.#tasks.all);
       if (this.#processSlice() > 0) await new Promise((resolve) => setImmediate(resolve));
       else await this.#wakeup.sleep(this.#idleMs());
     }
@@ -338,7 +340,6 @@ export class StreamSession {
       this.#tasks.confirmed(tasks);
       metrics.counter("commits_total", { result: "ok" }).value++;
       metrics.histogram("commit_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
-      this.#maintenance.tick(tasks);
     } catch (error) {
       metrics.counter("commits_total", { result: "failed" }).value++;
       this.#failure = error instanceof InstanceFencedError ? this.#instanceFenced(error) : error;

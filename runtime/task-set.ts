@@ -9,6 +9,8 @@ export class TaskSet {
   readonly #tasks = new Map<string, StreamTask>();
   /** Tasks whose first position is not committed yet: they must not fetch (protocol 14). */
   readonly #unconfirmed = new Set<StreamTask>();
+  /** Whose turn is next. */
+  #turn = 0;
 
   get all(): readonly StreamTask[] {
     return [...this.#tasks.values()];
@@ -55,13 +57,14 @@ export class TaskSet {
     return bytes;
   }
 
-  /** Where to fetch on: every partition that holds less than its share of the buffer. */
+  /** Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. */
   fetchPositions(bufferedBytesMax: number): FetchPosition[] {
     const tasks = this.all.filter((task) => !this.#unconfirmed.has(task));
     const queues = tasks.flatMap((task) => task.queues);
     const shareBytes = bufferedBytesMax / Math.max(queues.length, 1);
     return queues
       .filter((queue) => queue.bufferedBytes < shareBytes)
+      .sort((a, b) => a.bufferedBytes - b.bufferedBytes)
       .map(({ topic, partition, fetchPosition }) => ({ topic, partition, offset: fetchPosition }));
   }
 
@@ -75,15 +78,17 @@ export class TaskSet {
   /** Processes until nothing is left or the time is over, each task in turn, and returns how many records it were. */
   process(budgetMs: number): number {
     const untilMs = performance.now() + budgetMs;
+    const tasks = this.all;
     let done = 0;
-    for (;;) {
-      let round = 0;
-      for (const task of this.#tasks.values()) {
-        round += task.process(TURN_RECORDS, { waitForOthers: true });
-        if (performance.now() >= untilMs) return done + round;
-      }
-      if (round === 0) return done;
-      done += round;
+    // The next call goes on where this one ends: a slice is shorter than a round, and the last task must not starve.
+    for (let idle = 0; idle < tasks.length; idle++) {
+      this.#turn = (this.#turn + 1) % tasks.length;
+      const records = (tasks[this.#turn] as StreamTask).process(TURN_RECORDS, { waitForOthers: true });
+      if (records === 0) continue;
+      done += records;
+      idle = -1;
+      if (performance.now() >= untilMs) break;
     }
+    return done;
   }
 }
