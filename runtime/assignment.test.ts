@@ -16,7 +16,7 @@ async function assign(
   const reports = members.map(({ id, open = [], onDisk = [], hash = "h" }) => ({
     memberId: id,
     groupInstanceId: id,
-    metadata: encodeReport({ topologyHash: hash, open, onDisk }),
+    metadata: encodeReport({ topologyHash: hash, transactionalId: `tx-${id}`, open, onDisk }),
   }));
   const assigned = await assignTasks("h", taskCounts)(reports);
   return Object.fromEntries([...assigned].map(([id, bytes]) => [id, decodeAssignment(bytes).active]));
@@ -49,6 +49,12 @@ describe("assignTasks", () => {
       ["0", "1"],
       ["0", "1"],
     ]);
+  });
+
+  test("every member learns who commits in this generation", async () => {
+    const report = encodeReport({ topologyHash: "h", transactionalId: "tx-a", open: [], onDisk: [] });
+    const assigned = await assignTasks("h", [1])([{ memberId: "a", groupInstanceId: "a", metadata: report }]);
+    expect([...assigned.values()].map((bytes) => decodeAssignment(bytes).owners)).toEqual([["tx-a"]]);
   });
 
   test("metadata of another application is an error that says so", async () => {

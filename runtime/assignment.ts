@@ -5,6 +5,8 @@ import type { Assign, GroupMemberMetadata } from "./transport.js";
 /** What a member tells the leader when it joins. */
 export interface MemberReport {
   readonly topologyHash: string;
+  /** What it commits as: a transaction of an id that no member reports was left by somebody who died (protocol 13). */
+  readonly transactionalId: string;
   /** Tasks that are open here: moving them costs a restore. */
   readonly open: readonly string[];
   /** Tasks whose state lies in the directory here: cheaper than starting from nothing. */
@@ -15,6 +17,8 @@ export interface MemberReport {
 export interface MemberAssignment {
   readonly topologyHash: string;
   readonly active: readonly string[];
+  /** The transactional ids of all members. */
+  readonly owners: readonly string[];
 }
 
 const VERSION = 1;
@@ -28,16 +32,21 @@ export function encodeAssignment(assignment: MemberAssignment): Uint8Array {
 }
 
 export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
-  const { topologyHash, active } = decode(bytes, "assignment") as Partial<MemberAssignment>;
-  return { topologyHash: topologyHash ?? "", active: active ?? [] };
+  const { topologyHash, active, owners } = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  return { topologyHash: topologyHash ?? "", active: active ?? [], owners: owners ?? [] };
 }
 
 function decodeReport(member: GroupMemberMetadata): MemberReport {
-  const { topologyHash, open, onDisk } = decode(
+  const { topologyHash, transactionalId, open, onDisk } = decode(
     member.metadata,
     `metadata of member ${member.memberId}`,
   ) as Partial<MemberReport>;
-  return { topologyHash: topologyHash ?? "", open: open ?? [], onDisk: onDisk ?? [] };
+  return {
+    topologyHash: topologyHash ?? "",
+    transactionalId: transactionalId ?? "",
+    open: open ?? [],
+    onDisk: onDisk ?? [],
+  };
 }
 
 function decode(bytes: Uint8Array, what: string): unknown {
@@ -71,16 +80,21 @@ interface Candidate {
 export function assignTasks(topologyHash: string, taskCounts: readonly number[]): Assign {
   return (members) => {
     const all = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
-    const candidates: Candidate[] = all
-      .map((member) => ({ memberId: member.memberId, report: decodeReport(member), tasks: [] as string[] }))
-      .filter(({ report }) => report.topologyHash === topologyHash);
+    const reports = all.map((member) => ({ memberId: member.memberId, report: decodeReport(member) }));
+    const owners = reports.map(({ report }) => report.transactionalId);
+    const candidates: Candidate[] = reports
+      .filter(({ report }) => report.topologyHash === topologyHash)
+      .map((member) => ({ ...member, tasks: [] }));
     const tasks = taskCounts.flatMap((count, subTopology) =>
       Array.from({ length: count }, (_, partition) => formatTaskId({ subTopology, partition })),
     );
     distribute(tasks, candidates);
     const byMember = new Map(candidates.map(({ memberId, tasks: active }) => [memberId, active]));
     return new Map(
-      all.map(({ memberId }) => [memberId, encodeAssignment({ topologyHash, active: byMember.get(memberId) ?? [] })]),
+      all.map(({ memberId }) => [
+        memberId,
+        encodeAssignment({ topologyHash, active: byMember.get(memberId) ?? [], owners }),
+      ]),
     );
   };
 }

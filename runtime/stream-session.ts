@@ -32,6 +32,8 @@ const SLICE_MS = 20;
 /** A loop with nothing to do looks around at least this often. */
 const IDLE_MS = 1_000;
 const TOPIC_POLL_MS = 1_000;
+/** Of the session timeout, which is never more than the rebalance timeout: settling must not cost the membership (protocol 9). */
+const SETTLE_SHARE = 0.5;
 /** What is waited for is said again this often. */
 const REMINDER_MS = 30_000;
 
@@ -202,6 +204,7 @@ export class StreamSession {
       topics: sourceTopics(topology),
       metadata: encodeReport({
         topologyHash: topology.hash,
+        transactionalId: this.#transactions.transactionalId,
         open: this.#tasks.all.map(({ id }) => id),
         onDisk: this.#onDisk(),
       }),
@@ -228,7 +231,7 @@ export class StreamSession {
     );
     if (active.size === 0) this.#say("running", "running without tasks: others have them all");
     this.#openingEnd = new AbortController();
-    if (added.length > 0) this.#opening = this.#open(added, this.#openingEnd.signal);
+    if (added.length > 0) this.#opening = this.#open(added, new Set(assignment.owners));
   }
 
   #onDisk(): string[] {
@@ -262,9 +265,10 @@ export class StreamSession {
     }
   }
 
-  async #open(ids: readonly string[], signal: AbortSignal): Promise<void> {
+  async #open(ids: readonly string[], liveOwners: ReadonlySet<string>): Promise<void> {
     try {
-      for await (const { task, isNew } of this.#opener.open(ids.map(parseTaskId), signal)) {
+      const opened = this.#opener.open(ids.map(parseTaskId), this.#openingEnd.signal, liveOwners);
+      for await (const { task, isNew } of opened) {
         this.#tasks.add(task, { isNew });
         this.#wakeup.wake();
       }
@@ -375,11 +379,19 @@ export class StreamSession {
         `the session in group "${this.#config.applicationId}" is over (${this.#member.status}): its partitions may belong to others already`,
       );
     }
-    await this.#commitInFlight;
+    if (!(await isWithin(this.#commitAll(), SETTLE_SHARE * this.#config.sessionTimeoutMs))) {
+      throw new FencedError(
+        "the last commit of this generation takes too long; it is left to Kafka to tell how it ended",
+      );
+    }
     this.#throwFailure();
+  }
+
+  async #commitAll(): Promise<void> {
+    await this.#commitInFlight;
+    if (this.#failure !== undefined) return;
     this.#startCommit();
     await this.#commitInFlight;
-    this.#throwFailure();
   }
 
   #instanceFenced(cause?: Error): FatalError {
@@ -409,6 +421,16 @@ export class StreamSession {
     this.#phase = phase;
     this.#reason = reason;
   }
+}
+
+async function isWithin(work: Promise<void>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false);
+  });
+  const result = await Promise.race([work.then(() => true), timeout]);
+  clearTimeout(timer);
+  return result;
 }
 
 /** Fixed topics that the sinks write to: known beforehand, so that records are placed as they are sent. */

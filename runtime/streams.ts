@@ -1,7 +1,8 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
 import { StateFiles } from "../stores/state-files.js";
-import { StreamsError } from "../topology/errors.js";
+import { StreamsError, TopologyError } from "../topology/errors.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
+import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
 import { sampleGauges } from "./sampled-gauges.js";
 import { StreamThread, type ThreadStatus } from "./stream-thread.js";
@@ -47,6 +48,7 @@ export class KafkaStreams {
   constructor(topology: ProcessorTopology, config: StreamsConfig) {
     this.#topology = topology;
     this.#config = resolveConfig(config);
+    refuseTooManyClocks(topology);
     this.metrics = this.#config.metrics;
     this.metrics.setState("created");
   }
@@ -176,6 +178,17 @@ export class KafkaStreams {
       }
     }
   }
+}
+
+/** A broker takes 4,096 bytes of metadata with an offset, and the clocks of a task's operators stand in it (protocol 17). */
+function refuseTooManyClocks(topology: ProcessorTopology): void {
+  const faults = topology.subTopologies.flatMap(({ id, processors }) => {
+    const timed = processors.filter((node) => node.timed);
+    if (metadataBytesMax(timed.length) <= METADATA_BYTES_MAX) return [];
+    const message = `sub-topology ${id} has ${timed.length} operators with a clock, more than fit beside an offset; put a repartition() between some of them`;
+    return [{ code: "TOO_MANY_CLOCKS", node: timed[0]?.name ?? "", message }];
+  });
+  if (faults.length > 0) throw new TopologyError(faults);
 }
 
 /** How soon a change of the thread shows in the state: people and probes look every second or so. */

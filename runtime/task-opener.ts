@@ -7,7 +7,7 @@ import type { TopicPartition } from "../topology/record.js";
 import type { ResolvedConfig } from "./config.js";
 import { DELETE_RETENTION_MS, type TopicNames, topicsRead } from "./internal-topics.js";
 import { type RestoreJob, restore } from "./restore.js";
-import { stableOffsets } from "./stable-offsets.js";
+import { settleOrphans, stableOffsets } from "./stable-offsets.js";
 import {
   laterClocks,
   MARKER_OFFSETS,
@@ -90,14 +90,16 @@ export class TaskOpener {
 
   /**
    * Yields each task when it has all its state. When `signal` aborts, what is not open yet is closed again; its file keeps
-   * what was restored.
+   * what was restored. `liveOwners` are the transactional ids of this generation's members.
    */
-  async *open(ids: readonly TaskId[], signal: AbortSignal): AsyncGenerator<OpenedTask> {
+  async *open(
+    ids: readonly TaskId[],
+    signal: AbortSignal,
+    liveOwners: ReadonlySet<string>,
+  ): AsyncGenerator<OpenedTask> {
     const fetcher = this.#options.transport.openFetcher({ name: "restore", readCommitted: true });
     try {
-      const { transport, config } = this.#options;
-      const partitions = ids.flatMap((id) => this.#sourcePartitions(id));
-      const committed = await stableOffsets(transport.topics, config.applicationId, partitions, signal);
+      const committed = await this.#committedOffsets(ids, signal, liveOwners);
       if (signal.aborted) return;
       await this.#prepare(ids, committed, signal);
       if (signal.aborted) return;
@@ -145,6 +147,22 @@ export class TaskOpener {
   }
 
   // ---- before restoring ----
+
+  async #committedOffsets(
+    ids: readonly TaskId[],
+    signal: AbortSignal,
+    liveOwners: ReadonlySet<string>,
+  ): Promise<readonly CommittedOffset[]> {
+    const { transport, config } = this.#options;
+    const partitions = ids.flatMap((id) => this.#sourcePartitions(id));
+    return stableOffsets(transport.topics, config.applicationId, partitions, {
+      signal,
+      settleOrphans: async () => {
+        const owners = await settleOrphans(transport, config.applicationId, partitions, liveOwners);
+        if (owners.length > 0) config.logger.info({ owners }, "ended what an instance that is gone had left open");
+      },
+    });
+  }
 
   async #prepare(ids: readonly TaskId[], committed: readonly CommittedOffset[], signal: AbortSignal): Promise<void> {
     const { directory } = this.#options;
