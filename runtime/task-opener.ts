@@ -53,6 +53,7 @@ interface Opening {
   readonly subTopology: SubTopology;
   readonly state: TaskState;
   readonly start: StartPosition;
+  readonly sources: readonly SourcePosition[];
   readonly topicIds: Readonly<Record<string, string>>;
   readonly jobs: RestoreJob[];
 }
@@ -129,7 +130,11 @@ export class TaskOpener {
     }
   }
 
-  #task({ id, subTopology, state, start, topicIds }: Opening): StreamTask {
+  #task({ id, subTopology, state, start, sources, topicIds }: Opening): StreamTask {
+    const startOffsets = start.offsets.map((one) => {
+      const source = sources.find(({ topic, partition }) => topic === one.topic && partition === one.partition);
+      return { ...one, logEnd: source?.logEnd };
+    });
     const { config, names, directory } = this.#options;
     return new StreamTask({
       subTopology,
@@ -139,7 +144,7 @@ export class TaskOpener {
       metrics: new TaskMetrics(config.metrics, subTopology),
       topicName: (ref) => names.of(ref),
       partitionCount: (topic) => directory.partitionCount(topic),
-      startOffsets: start.offsets,
+      startOffsets,
       commitNumber: start.commitNumber,
       clocks: laterClocks(start.clocks, restoredClocks(subTopology, state)),
       topicIds,
@@ -192,7 +197,7 @@ export class TaskOpener {
     const { config, names, files, directory } = this.#options;
     const name = formatTaskId(id);
     const { state, wipedBecause } = files.open(subTopology.stores, id.partition);
-    const opening: Opening = { id, subTopology, state, start: NO_START, topicIds: {}, jobs: [] };
+    const opening: Opening = { id, subTopology, state, start: NO_START, sources: [], topicIds: {}, jobs: [] };
     this.#openings.set(name, opening);
     const changelogs = this.#changelogPartitions(id).map(({ store, topic, partition }) => {
       const at = partitionName({ topic, partition });
@@ -211,9 +216,10 @@ export class TaskOpener {
         `task ${name}: the local state is wiped and restored: ${unfit}`,
       );
     const checkpoint = usable.checkpoint();
+    const sources = this.#sourcePositions(id, subTopology, ends, isAnew);
     const start = startPosition({
       task: name,
-      sources: this.#sourcePositions(id, subTopology, ends, isAnew),
+      sources,
       changelogs,
       checkpoint,
       timedNodes: subTopology.processors.filter(({ timed }) => timed).map((node) => node.name),
@@ -223,7 +229,7 @@ export class TaskOpener {
       const position = Math.max(checkpoint?.changelogOffsets[store] ?? low, low);
       return { task: name, store, state: usable, topic, partition, position, target: high, restored: 0 };
     });
-    this.#openings.set(name, { ...opening, state: usable, start, topicIds, jobs });
+    this.#openings.set(name, { ...opening, state: usable, start, sources, topicIds, jobs });
   }
 
   #sourcePositions(

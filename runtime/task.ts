@@ -37,8 +37,11 @@ export interface TaskOptions {
   /** The topic's name on the broker: internal ones have the application id in front. */
   readonly topicName: (ref: { readonly name: string; readonly internal: boolean }) => string;
   readonly partitionCount: (topic: string) => number | undefined;
-  /** The next offset to read of each source partition. */
-  readonly startOffsets: readonly (TopicPartition & { readonly offset: number })[];
+  /** The next offset to read of each source partition, and where its log ended when the task was opened, where that is known. */
+  readonly startOffsets: readonly (TopicPartition & {
+    readonly offset: number;
+    readonly logEnd?: number | undefined;
+  })[];
   readonly commitNumber: number;
   readonly clocks: Readonly<Record<string, Clock>>;
   readonly topicIds: Readonly<Record<string, string>>;
@@ -387,7 +390,10 @@ export class StreamTask {
         const start = startOffsets.find((candidate) => candidate.topic === topic && candidate.partition === partition);
         // A topic merged with a wider one has no such partition.
         if (start === undefined) continue;
-        queues.push(new RecordQueue(topic, partition, source, start.offset, this.#options.metrics.consumed(topic)));
+        const queue = new RecordQueue(topic, partition, source, start.offset, this.#options.metrics.consumed(topic));
+        // Without it a task of several inputs would wait for ever for one that is empty, and so never brings an answer.
+        queue.highWatermark = start.logEnd;
+        queues.push(queue);
       }
     }
     return queues;
