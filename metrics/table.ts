@@ -49,7 +49,6 @@ export const METRICS = {
     labels: { topic: ANY, partition: ANY },
     help: "High watermark minus the next offset to process",
   },
-  buffered_records: { type: "gauge", labels: {}, help: "Records fetched and not yet processed" },
   buffered_bytes: {
     type: "gauge",
     labels: {},

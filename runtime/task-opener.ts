@@ -107,11 +107,15 @@ export class TaskOpener {
       yield* this.#ready();
       const jobs = [...this.#openings.values()].flatMap((opening) => opening.jobs);
       const { metrics, logger } = this.#options.config;
+      const beganMs = performance.now();
       for await (const job of restore(jobs, fetcher, { metrics, logger, signal })) {
         logger.info(
           { task: job.task, store: job.store, records: job.restored },
           `restored store "${job.store}" of task ${job.task}: ${job.restored} records`,
         );
+        metrics
+          .histogram("restore_duration_seconds", { store: job.store })
+          .observe((performance.now() - beganMs) / 1000);
         yield* this.#ready();
       }
     } finally {
