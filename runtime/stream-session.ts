@@ -86,7 +86,8 @@ export class StreamSession {
       names: this.#names,
       files,
     });
-    this.#outputs = transport.openProducer();
+    // Only under at_least_once are outputs outside of the transaction, where nothing else fences an instance that was frozen.
+    this.#outputs = transport.openProducer({ mayWrite: () => ["stable", "rebalancing"].includes(this.#member.status) });
     this.#transactions = transport.openTransactionalProducer({
       transactionalId: options.transactionalId,
       transactionTimeoutMs: config.transactionTimeoutMs,

@@ -14,7 +14,7 @@ export interface Transport {
   connect(): Promise<void>;
   /** One per stream thread and purpose: a long poll holds its connection. */
   openFetcher(options: FetcherOptions): Fetcher;
-  openProducer(): Producer;
+  openProducer(options?: ProducerOptions): Producer;
   openTransactionalProducer(options: TransactionalProducerOptions): TransactionalProducer;
   openGroupMember(options: GroupMemberOptions): GroupMember;
   /** Closes whatever is still open. */
@@ -125,6 +125,11 @@ export type Refusal = "message-too-large" | "invalid-timestamp" | "invalid-recor
 /** What became of a batch. A refused one uses up no sequence number, and the transaction goes on. */
 export type ProduceResult = { readonly baseOffset: number } | { readonly refusal: Refusal; readonly message: string };
 
+export interface ProducerOptions {
+  /** Asked before each request. False: what the records were made from may have another owner, so `produce` throws a FencedError. */
+  readonly mayWrite?: () => boolean;
+}
+
 /** Idempotent writes outside of any transaction: outputs under at_least_once. One call at a time. */
 export interface Producer {
   /** Acknowledged by all in-sync replicas. Results stand in the order of the batches. Several batches of one partition keep their order. */
@@ -212,7 +217,10 @@ export interface GroupMember {
     readonly metadata: Uint8Array;
     readonly assign: Assign;
   }): Promise<Generation>;
-  /** As of the last heartbeat; the member sends them by itself from `join` until `leave` or `close`. */
+  /**
+   * As of the last heartbeat, which the member sends by itself from `join` until `leave` or `close`; `unavailable` as soon as
+   * the last one that was answered is a session timeout ago.
+   */
   readonly status: MembershipStatus;
   /** Resolves when `status` is no longer `stable`. */
   changed(): Promise<void>;

@@ -39,16 +39,18 @@ export class Pipeline {
   readonly deadLetter = `${this.applicationId}-dead`;
   readonly changelog = `${this.applicationId}-purchases-per-user-changelog`;
   readonly probe: LogProbe;
-  readonly brokers = inject("kafkaBrokers");
   readonly #processes: PipelineProcess[] = [];
 
-  private constructor(readonly directory: string) {
+  private constructor(
+    readonly brokers: readonly string[],
+    readonly directory: string,
+  ) {
     this.probe = new LogProbe(new KafkaJsTransport({ client: { brokers: [...this.brokers] }, logger: silentLogger }));
   }
 
   /** Ended and cleared away when the test is over. */
-  static async open(): Promise<Pipeline> {
-    const pipeline = new Pipeline(await mkdtemp(join(tmpdir(), "millrace-pipeline-")));
+  static async open(brokers: readonly string[] = inject("kafkaBrokers")): Promise<Pipeline> {
+    const pipeline = new Pipeline(brokers, await mkdtemp(join(tmpdir(), "millrace-pipeline-")));
     onTestFinished(() => pipeline.#close());
     await pipeline.probe.transport.connect();
     return pipeline;
@@ -112,6 +114,13 @@ export class Pipeline {
 
   async #close(): Promise<void> {
     for (const process of this.#processes) await process.end("SIGKILL");
+    // A broker of the test's own goes with its topics, if it is not gone already.
+    if (this.brokers.join() === inject("kafkaBrokers").join()) await this.#deleteTopics();
+    await this.probe.close();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  async #deleteTopics(): Promise<void> {
     await this.probe.transport.topics.delete([
       this.input,
       this.output,
@@ -120,8 +129,6 @@ export class Pipeline {
       this.deadLetter,
       this.changelog,
     ]);
-    await this.probe.close();
-    await rm(this.directory, { recursive: true, force: true });
   }
 }
 

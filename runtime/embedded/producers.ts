@@ -1,11 +1,12 @@
 import { invariant } from "../../topology/errors.js";
 import type { TopicPartition } from "../../topology/record.js";
-import { UnavailableError } from "../errors.js";
+import { FencedError, UnavailableError } from "../errors.js";
 import type {
   GroupMetadata,
   PartitionBatch,
   ProduceResult,
   Producer,
+  ProducerOptions,
   TransactionalProducer,
   TransactionalProducerOptions,
 } from "../transport.js";
@@ -56,17 +57,21 @@ class BatchSender {
 export class EmbeddedProducer implements Producer {
   readonly #log: EmbeddedLog;
   readonly #onClose: () => void;
+  readonly #options: ProducerOptions;
   #sender: BatchSender | undefined;
   #isClosed = false;
 
-  constructor(log: EmbeddedLog, onClose: () => void) {
+  constructor(log: EmbeddedLog, options: ProducerOptions, onClose: () => void) {
     this.#log = log;
+    this.#options = options;
     this.#onClose = onClose;
   }
 
   async produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]> {
     await nextTurn();
     if (this.#isClosed) throw new UnavailableError("the producer was closed");
+    if (this.#options.mayWrite?.() === false)
+      throw new FencedError("produce: the records' partitions may have another owner by now");
     this.#sender ??= new BatchSender(
       this.#log,
       this.#log.write(() => this.#log.transactions.openIdempotent()),

@@ -8,6 +8,7 @@ import type {
   GroupMemberOptions,
   NewTopic,
   Producer,
+  ProducerOptions,
   TopicAdmin,
   TopicDescription,
   TransactionalProducer,
@@ -48,8 +49,8 @@ export class EmbeddedTransport implements Transport {
     return this.#opened((onClose) => new EmbeddedFetcher(this.#connected(), options, onClose));
   }
 
-  openProducer(): Producer {
-    return this.#opened((onClose) => new EmbeddedProducer(this.#connected(), onClose));
+  openProducer(options: ProducerOptions = {}): Producer {
+    return this.#opened((onClose) => new EmbeddedProducer(this.#connected(), options, onClose));
   }
 
   openTransactionalProducer(options: TransactionalProducerOptions): TransactionalProducer {

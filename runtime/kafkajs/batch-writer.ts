@@ -1,5 +1,5 @@
 import type { TopicPartition } from "../../topology/record.js";
-import { FatalError, UnavailableError } from "../errors.js";
+import { FatalError, FencedError, UnavailableError } from "../errors.js";
 import type { PartitionBatch, ProduceResult, Refusal } from "../transport.js";
 import type { Cluster } from "./cluster.js";
 import {
@@ -53,9 +53,11 @@ export class BatchWriter {
   readonly #cluster: PartitionLeaders;
   readonly #transactionalId: string | null;
   readonly #sequences = new Map<string, number>();
+  readonly #mayWrite: () => boolean;
   #identity: ProducerIdentity | undefined;
 
-  constructor(cluster: PartitionLeaders, transactionalId: string | null) {
+  constructor(cluster: PartitionLeaders, transactionalId: string | null, mayWrite = (): boolean => true) {
+    this.#mayWrite = mayWrite;
     this.#cluster = cluster;
     this.#transactionalId = transactionalId;
   }
@@ -72,7 +74,7 @@ export class BatchWriter {
 
   /**
    * Writes at most one batch per partition, and fills in their results.
-   * @throws ProtocolError with a fencing code; UnavailableError when the time is over: what was sent may be written
+   * @throws ProtocolError with a fencing code; FencedError when it may not be written any more; UnavailableError when the time is over: what was sent may be written
    */
   async write(batches: readonly Outgoing[]): Promise<void> {
     const deadline = new Deadline(this.#cluster.requestTimeoutMs);
@@ -132,6 +134,8 @@ export class BatchWriter {
       timeoutMs: Math.min(timeoutMs, Math.max(1_000, Math.ceil(deadline.leftMs))),
       partitions: batches.map((batch) => this.#stamped(batch)),
     });
+    // As late as can be: what was retried for long, or frozen with its process, may be older than what the next owner has written.
+    if (!this.#mayWrite()) throw new FencedError("produce: the records' partitions may have another owner by now");
     try {
       const answer = await this.#cluster.sendTo(leader, request, timeoutMs);
       const answers = new Map(answer.partitions.map((partition) => [nameOf(partition), partition]));

@@ -61,7 +61,8 @@ export class KafkaJsGroupMember implements GroupMember {
   #timer: NodeJS.Timeout | undefined;
   /** Heartbeats of an older join must not speak for a newer one. */
   #beat = 0;
-  #lastAnswerMs = 0;
+  /** When the last heartbeat that was answered was sent: the broker's session cannot end before a timeout from then. */
+  #aliveSince = now();
 
   constructor(cluster: Cluster, options: GroupMemberOptions) {
     this.#cluster = cluster;
@@ -69,7 +70,8 @@ export class KafkaJsGroupMember implements GroupMember {
   }
 
   get status(): MembershipStatus {
-    return this.#status;
+    const isMember = this.#status === "stable" || this.#status === "rebalancing";
+    return isMember && this.#isSilent() ? "unavailable" : this.#status;
   }
 
   async changed(): Promise<void> {
@@ -157,7 +159,9 @@ export class KafkaJsGroupMember implements GroupMember {
       groupInstanceId,
       groupAssignment,
     });
+    const sentAt = now();
     const { memberAssignment } = await this.#sendKeepingId(syncing);
+    this.#aliveSince = sentAt;
     this.#generationId = generationId;
     const assignment = memberAssignment.length === 0 ? new Uint8Array() : decodeAssignment(memberAssignment);
     return { generationId, memberId, assignment };
@@ -223,7 +227,6 @@ export class KafkaJsGroupMember implements GroupMember {
   // ---- heartbeats ----
 
   #startHeartbeats(): void {
-    this.#lastAnswerMs = performance.now();
     this.#schedule(++this.#beat, this.#options.heartbeatIntervalMs, new Backoff());
   }
 
@@ -253,20 +256,21 @@ export class KafkaJsGroupMember implements GroupMember {
       memberId: this.#memberId,
       groupInstanceId,
     });
+    const sentAt = now();
     const error = await this.#send(request, Math.max(1_000, sessionTimeoutMs / 3)).then(
       () => undefined,
       (reason: unknown) => reason,
     );
     if (beat !== this.#beat) return;
     if (isRetriable(error)) {
-      if (performance.now() - this.#lastAnswerMs > sessionTimeoutMs) this.#setStatus("unavailable");
+      if (this.#isSilent()) this.#setStatus("unavailable");
       this.#schedule(beat, Math.min(heartbeatIntervalMs, backoff.nextMs()), backoff);
       return;
     }
     const status = this.#statusAfter(error);
     this.#setStatus(status);
     if (status === "lost" || status === "fenced") return;
-    this.#lastAnswerMs = performance.now();
+    this.#aliveSince = sentAt;
     this.#schedule(beat, heartbeatIntervalMs, new Backoff());
   }
 
@@ -289,6 +293,13 @@ export class KafkaJsGroupMember implements GroupMember {
     }
   }
 
+  /** By both clocks: the monotonic one stands still while a machine sleeps. */
+  #isSilent(): boolean {
+    const { monotonicMs, wallClockMs } = now();
+    const silentMs = Math.max(monotonicMs - this.#aliveSince.monotonicMs, wallClockMs - this.#aliveSince.wallClockMs);
+    return silentMs > this.#options.sessionTimeoutMs;
+  }
+
   #setStatus(status: MembershipStatus): void {
     this.#status = status;
     if (status === "stable") return;
@@ -296,6 +307,10 @@ export class KafkaJsGroupMember implements GroupMember {
     this.#waiting = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+function now(): { readonly monotonicMs: number; readonly wallClockMs: number } {
+  return { monotonicMs: performance.now(), wallClockMs: Date.now() };
 }
 
 async function assignments(

@@ -12,6 +12,7 @@ import type {
   PartitionBatch,
   ProduceResult,
   Producer,
+  ProducerOptions,
   TransactionalProducer,
   TransactionalProducerOptions,
 } from "../transport.js";
@@ -59,9 +60,9 @@ export class KafkaJsProducer implements Producer {
   readonly #cluster: Cluster;
   readonly #writer: BatchWriter;
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, options: ProducerOptions = {}) {
     this.#cluster = cluster;
-    this.#writer = new BatchWriter(cluster, null);
+    this.#writer = new BatchWriter(cluster, null, options.mayWrite);
   }
 
   async produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]> {

@@ -6,6 +6,7 @@ import type {
   GroupMember,
   GroupMemberOptions,
   Producer,
+  ProducerOptions,
   TopicAdmin,
   TransactionalProducer,
   TransactionalProducerOptions,
@@ -50,8 +51,8 @@ export class KafkaJsTransport implements Transport {
     return new KafkaJsFetcher(this.#cluster(), options);
   }
 
-  openProducer(): Producer {
-    return new KafkaJsProducer(this.#cluster());
+  openProducer(options: ProducerOptions = {}): Producer {
+    return new KafkaJsProducer(this.#cluster(), options);
   }
 
   openTransactionalProducer(options: TransactionalProducerOptions): TransactionalProducer {

@@ -12,6 +12,7 @@ import type {
   GroupMetadata,
   PartitionBatch,
   ProduceResult,
+  ProducerOptions,
   TransactionalProducer,
   Transport,
 } from "../transport.js";
@@ -71,8 +72,8 @@ export class SuiteLog {
     return topic;
   }
 
-  producer(transport = this.transport) {
-    const producer = transport.openProducer();
+  producer(transport = this.transport, options: ProducerOptions = {}) {
+    const producer = transport.openProducer(options);
     onTestFinished(() => producer.close());
     return producer;
   }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Headers } from "../../topology/record.js";
+import { FencedError } from "../errors.js";
 import { RecordCursor } from "../record-cursor.js";
 import {
   baseOffset,
@@ -76,6 +77,16 @@ export function writingRules(log: SuiteLog): void {
     expect(baseOffset((await producer.produce([batchOf(p0, "next")]))[0])).toBe(0);
     expect(values(await log.read(p0))).toEqual(["next"]);
     expect(values(await log.read(p1))).toEqual(["small"]);
+  });
+
+  test("nothing more is written once its maker says that it may not be", async () => {
+    const at = { topic: await log.topic(), partition: 0 };
+    let mayWrite = true;
+    const producer = log.producer(log.transport, { mayWrite: () => mayWrite });
+    await producer.produce([batchOf(at, "mine")]);
+    mayWrite = false;
+    await expect(producer.produce([batchOf(at, "not mine")])).rejects.toThrow(FencedError);
+    expect(values(await log.read(at))).toEqual(["mine"]);
   });
 
   test("a batch for a topic that does not exist is refused", async () => {
