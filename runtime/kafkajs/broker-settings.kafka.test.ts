@@ -127,15 +127,17 @@ test("connections are replaced before their sessions end, and no request is lost
   const fetcher = ann.openFetcher({ readCommitted: true, name: "sessions" });
   let position = 0;
   let written = 0;
+  let isWriting = true;
   const endMs = performance.now() + 2 * SESSION_MS;
   const writing = (async () => {
     while (performance.now() < endMs) {
       await producer.produce([batchOf(topic, [["k", String(written)]])]);
       written++;
     }
+    isWriting = false;
   })();
   const read: (string | null)[] = [];
-  while (performance.now() < endMs || position < written) {
+  while (isWriting || position < written) {
     const positions = [{ topic, partition: 0, offset: position }];
     for (const part of await fetcher.fetch({
       positions,
