@@ -44,7 +44,7 @@ export class BrokerConnection {
     try {
       return await broker.send(request, encoded);
     } catch (cause) {
-      throw sendFailure(cause, `${request.apiName} to ${broker.address}`);
+      throw await this.#sendFailure(cause, `${request.apiName} to ${broker.address}`, broker);
     } finally {
       watch.stop();
       this.#inFlight--;
@@ -73,9 +73,7 @@ export class BrokerConnection {
     // that of the authentication. The old connection ends with its last answer.
     if (this.#inFlight === 0) this.#open?.destroy(new Error("the connection was replaced"));
     this.#open = undefined;
-    const broker = await this.#client.open(this.#address, this.#closing.signal).catch((cause: unknown) => {
-      throw connectFailure(cause, this.#address);
-    });
+    const broker = await this.#client.open(this.#address, this.#closing.signal);
     if (this.#closing.signal.aborted) {
       broker.destroy(new Error("closed"));
       throw new ConnectionLostError("closed", { sent: false });
@@ -90,6 +88,23 @@ export class BrokerConnection {
     this.#open = broker;
     return broker;
   }
+
+  async #sendFailure(cause: unknown, what: string, broker: OpenBroker): Promise<unknown> {
+    const failure = sendFailure(cause, what);
+    if (!(failure instanceof ConnectionLostError) || !isClosedByBroker(cause)) return failure;
+    try {
+      return (await this.#client.whyClosed(broker, this.#closing.signal)) ?? failure;
+    } catch (error) {
+      if (error instanceof FatalError) return error;
+      // Nobody answers any more: the broker went away.
+      return failure;
+    }
+  }
+}
+
+function isClosedByBroker(cause: unknown): boolean {
+  if (!(cause instanceof Error)) return false;
+  return cause.name === "KafkaJSConnectionClosedError" || ("code" in cause && cause.code === "ECONNRESET");
 }
 
 function sendFailure(cause: unknown, what: string): unknown {
@@ -100,15 +115,6 @@ function sendFailure(cause: unknown, what: string): unknown {
     return new FatalError("UNSUPPORTED_VERSION", `${what}: ${why}`, { cause });
   }
   return new ConnectionLostError(`${what}: ${why}`, { sent: true, cause });
-}
-
-function connectFailure(cause: unknown, address: BrokerAddress | undefined): Error {
-  const where = address === undefined ? "the configured brokers" : `${address.host}:${address.port}`;
-  const why = cause instanceof Error ? cause.message : String(cause);
-  if (cause instanceof Error && cause.name === "KafkaJSSASLAuthenticationError") {
-    return new FatalError("AUTHENTICATION_FAILED", `${where} refused the credentials: ${why}`, { cause });
-  }
-  return new ConnectionLostError(`cannot connect to ${where}: ${why}`, { sent: false, cause });
 }
 
 /**

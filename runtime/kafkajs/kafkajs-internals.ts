@@ -1,8 +1,12 @@
 import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { AssignerProtocol, Kafka, type KafkaConfig, logLevel } from "kafkajs";
-import { FatalError } from "../errors.js";
+import { ConfigError, FatalError } from "../errors.js";
 import type { Logger } from "../logger.js";
+import { connectFailure, isCutInHandshake, loginExpected } from "./connect-failure.js";
+import { CODE } from "./protocol-errors.js";
+import { answersInPlain, hasAnsweredInTls, watchedSockets } from "./sockets.js";
+import { tlsFaults } from "./tls-material.js";
 import { WireWriter } from "./wire.js";
 
 // Every place where KafkaJS is reached below its public interface. It is frozen (its last release is of February 2023),
@@ -111,6 +115,7 @@ const KAFKAJS_REQUESTS = {
   AddOffsetsToTxn: 1,
   EndTxn: 1,
   DescribeConfigs: 2,
+  SaslHandshake: 1,
 } as const;
 
 /**
@@ -158,8 +163,13 @@ export class KafkaJsClient {
   readonly #cluster: Cluster;
   readonly #logger: unknown;
   readonly #openTimeoutMs: number;
+  readonly #options: KafkaConfig;
 
+  /** @throws ConfigError when a certificate or key is none */
   constructor({ client, logger }: KafkaJsClientOptions) {
+    const faults = tlsFaults(client.ssl);
+    if (faults.length > 0) throw new ConfigError(faults);
+    this.#options = client;
     const connectionTimeout = client.connectionTimeout ?? CONNECTION_TIMEOUT_MS;
     const authenticationTimeout = client.authenticationTimeout ?? AUTHENTICATION_TIMEOUT_MS;
     const kafka = new Kafka({
@@ -169,6 +179,7 @@ export class KafkaJsClient {
       ...client,
       connectionTimeout,
       authenticationTimeout,
+      socketFactory: watchedSockets(client.socketFactory),
       // Requests have their deadlines here, with one timer each; KafkaJS's check wakes up ten times a second per connection.
       enforceRequestTimeout: false,
     });
@@ -177,7 +188,11 @@ export class KafkaJsClient {
     this.#openTimeoutMs = 2 * connectionTimeout + authenticationTimeout;
   }
 
-  /** A connected and authenticated broker; without an address the next of the configured ones. */
+  /**
+   * A connected and authenticated broker; without an address the next of the configured ones.
+   * @throws FatalError AUTHENTICATION_FAILED, TLS_FAILED: what a setting has to mend
+   * @throws ConnectionLostError
+   */
   async open(address: BrokerAddress | undefined, signal: AbortSignal): Promise<OpenBroker> {
     const connectionPool = await this.#cluster.connectionPoolBuilder.build(address);
     const broker = this.#cluster.brokerPool.createBroker({ connectionPool, logger: this.#logger });
@@ -194,12 +209,46 @@ export class KafkaJsClient {
       await Promise.race([broker.connect(), givenUp]);
       return open;
     } catch (error) {
+      const { isStillConnected, hasMetTls } = open;
       open.destroy(error instanceof Error ? error : new Error(String(error)));
-      throw error;
+      const { ssl, sasl } = this.#options;
+      throw connectFailure({
+        cause: error,
+        address: open.address,
+        hasClientCertificate: typeof ssl === "object" && ssl.cert !== undefined,
+        mechanism: sasl?.mechanism,
+        isStillConnected,
+        shows: hasMetTls ? "tls" : (await this.#isPlain(error, connectionPool)) ? "plain" : undefined,
+      });
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /**
+   * Why a broker closed a connection before it answered anything: a listener with SASL hangs up on who does not log in.
+   * Undefined when there is nothing to be found out.
+   */
+  async whyClosed(closed: OpenBroker, signal: AbortSignal): Promise<FatalError | undefined> {
+    if (this.#options.sasl !== undefined || closed.hasAnswered || signal.aborted) return undefined;
+    const again = await this.open(closed.hostAndPort, signal);
+    const handshake = kafkaJsRequest<{ errorCode: number; enabledMechanisms: string[] }>("SaslHandshake", {
+      mechanism: "PLAIN",
+    });
+    try {
+      const { errorCode, enabledMechanisms } = await again.send(handshake, await handshake.encode());
+      if (errorCode === CODE.ILLEGAL_SASL_STATE) return undefined;
+      return loginExpected(closed.address, enabledMechanisms);
+    } finally {
+      again.destroy(new Error("asked"));
+    }
+  }
+
+  /** A client with sockets of its own may have a way there that a plain socket has not. */
+  async #isPlain(error: unknown, { host, port }: BrokerAddress): Promise<boolean> {
+    if (this.#options.socketFactory !== undefined || !isCutInHandshake(error)) return false;
+    return answersInPlain(host, port);
   }
 }
 
@@ -211,6 +260,7 @@ export class OpenBroker {
   readonly #broker: Broker;
   readonly #connection: Connection;
   #isDestroyed = false;
+  #hasAnswered = false;
 
   constructor(broker: Broker) {
     this.#broker = broker;
@@ -222,6 +272,25 @@ export class OpenBroker {
 
   get address(): string {
     return `${this.#broker.connectionPool.host}:${this.#broker.connectionPool.port}`;
+  }
+
+  get hostAndPort(): BrokerAddress {
+    const { host, port } = this.#broker.connectionPool;
+    return { host, port };
+  }
+
+  /** True once a request was answered, those of the login not counted. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
+  }
+
+  get isStillConnected(): boolean {
+    return !this.#isDestroyed && this.#connection.isConnected();
+  }
+
+  /** This client talks plain, and the broker has answered in TLS. */
+  get hasMetTls(): boolean {
+    return hasAnsweredInTls(this.#connection.socket);
   }
 
   /** False when the connection broke, or its SASL session nears its end: open another one. */
@@ -255,6 +324,7 @@ export class OpenBroker {
         },
       });
     });
+    this.#hasAnswered = true;
     const answer = await request.decode(payload);
     requestQueue.maybeThrottle(throttleTimeOf(answer));
     return answer;
@@ -309,7 +379,9 @@ function bridgeTo(logger: Logger): NonNullable<KafkaConfig["logCreator"]> {
     ({ namespace, level, log }) => {
       const { message, timestamp: _timestamp, logger: _logger, ...data } = log;
       const line = `kafkajs: ${message}`;
-      if (level === logLevel.DEBUG || namespace === "Connection") logger.debug(data, line);
+      // A login that fails is said by whoever wanted the connection, with what to do about it.
+      const isOfConnection = namespace === "Connection" || namespace.startsWith("SaslAuthenticator");
+      if (level === logLevel.DEBUG || isOfConnection) logger.debug(data, line);
       else if (level === logLevel.INFO) logger.info(data, line);
       else if (level === logLevel.WARN) logger.warn(data, line);
       else logger.error(data, line);

@@ -7,6 +7,7 @@ import {
   type LocalKafka,
   type LocalKafkaOptions,
   listenerProperties,
+  SCRAM_MECHANISMS,
   SINGLE_BROKER_PROPERTIES,
 } from "./single-broker.js";
 
@@ -46,6 +47,13 @@ export async function startDockerKafka(options: LocalKafkaOptions = {}): Promise
     throw new Error(`Kafka did not start in Docker:\n${log}`);
   };
   await serves();
+  for (const [name, { password }] of Object.entries(options.scramUsers ?? {})) {
+    const configs = SCRAM_MECHANISMS.map((mechanism) => `${mechanism}=[password=${password}]`);
+    await run("docker", [
+      ...["exec", container, "/opt/kafka/bin/kafka-configs.sh", "--bootstrap-server", `127.0.0.1:${port}`],
+      ...["--alter", "--entity-type", "users", "--entity-name", name, "--add-config", configs.join(",")],
+    ]);
+  }
   return {
     brokers: [`127.0.0.1:${port}`],
     stop: remove,

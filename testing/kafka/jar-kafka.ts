@@ -12,6 +12,7 @@ import {
   type LocalKafka,
   type LocalKafkaOptions,
   listenerProperties,
+  SCRAM_MECHANISMS,
   SINGLE_BROKER_PROPERTIES,
 } from "./single-broker.js";
 
@@ -27,12 +28,13 @@ export async function startJarKafka(options: LocalKafkaOptions = {}): Promise<Lo
   const port = options.port ?? (await freePort());
   const broker = new JarBroker(directory, port, await kafkaClassPath());
   try {
-    await broker.format({
+    const properties = {
       ...SINGLE_BROKER_PROPERTIES,
       ...listenerProperties(HOST, { plaintext: port, controller: await freePort() }, options.listeners),
       "log.dirs": join(directory, "data"),
       ...options.properties,
-    });
+    };
+    await broker.format(properties, options.scramUsers);
     await broker.start();
   } catch (error) {
     await broker.end("SIGKILL");
@@ -65,12 +67,18 @@ class JarBroker {
     this.#classPath = classPath;
   }
 
-  async format(properties: Readonly<Record<string, string>>): Promise<void> {
+  async format(
+    properties: Readonly<Record<string, string>>,
+    scramUsers: NonNullable<LocalKafkaOptions["scramUsers"]> = {},
+  ): Promise<void> {
     await mkdir(this.#directory, { recursive: true });
     const lines = Object.entries(properties).map(([key, value]) => `${key}=${value}\n`);
     await writeFile(this.#config, lines.join(""));
     if (existsSync(join(this.#directory, "data"))) return;
     const clusterId = randomBytes(16).toString("base64url");
+    const users = Object.entries(scramUsers).flatMap(([name, { password }]) =>
+      SCRAM_MECHANISMS.flatMap((mechanism) => ["--add-scram", `${mechanism}=[name=${name},password=${password}]`]),
+    );
     await run("java", [
       "-cp",
       this.#classPath,
@@ -80,6 +88,7 @@ class JarBroker {
       clusterId,
       "-c",
       this.#config,
+      ...users,
     ]);
   }
 

@@ -16,6 +16,8 @@ export interface LocalKafkaOptions {
   readonly directory?: string;
   /** Further listeners beside the plaintext one: the port of each security protocol. */
   readonly listeners?: Readonly<Record<string, number>>;
+  /** Users that log in with SCRAM, each for both of its mechanisms. */
+  readonly scramUsers?: Readonly<Record<string, { readonly password: string }>>;
   /** Server properties on top of ours. */
   readonly properties?: Readonly<Record<string, string>>;
 }
@@ -34,6 +36,8 @@ export const SINGLE_BROKER_PROPERTIES: Readonly<Record<string, string>> = {
   "transaction.state.log.num.partitions": "4",
   "group.initial.rebalance.delay.ms": "0",
 };
+
+export const SCRAM_MECHANISMS = ["SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 
 /** The properties that say where the broker listens; the bind host is empty where a container maps its ports. */
 export function listenerProperties(
