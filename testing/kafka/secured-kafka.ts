@@ -9,6 +9,7 @@ const LISTENERS = {
   TLS_EXPIRED: "SSL",
   TLS_OTHER_HOST: "SSL",
   SASL: "SASL_PLAINTEXT",
+  SASL_PLAIN_ONLY: "SASL_PLAINTEXT",
   SASL_TLS: "SASL_SSL",
 } as const;
 
@@ -58,6 +59,8 @@ export async function startSecuredKafka(properties: Readonly<Record<string, stri
       "listener.name.tls_mutual.ssl.client.auth": "required",
       ...login("sasl"),
       ...login("sasl_tls"),
+      ...login("sasl_plain_only"),
+      "listener.name.sasl_plain_only.sasl.enabled.mechanisms": "PLAIN",
       ...properties,
     },
   });
