@@ -5,10 +5,12 @@ export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedde
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
 export type { ErrorHandlers } from "./runtime/error-handling.js";
 export {
+  type Acl,
   AmbiguousCommitError,
   ConfigError,
   FatalError,
   FencedError,
+  NotAuthorizedError,
   UnavailableError,
   UnstableOffsetsError,
 } from "./runtime/errors.js";

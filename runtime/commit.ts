@@ -159,6 +159,9 @@ function isOfChangelog(delivered: Delivered<OutputBatch | ChangelogBatch>): deli
 function isOutput(refused: RefusedRecord<OutputBatch | ChangelogBatch>): refused is RefusedRecord<OutputBatch> {
   const { from, record, refusal, message } = refused;
   if (!("store" in from)) return true;
+  if (refusal === "not-authorized") {
+    throw new FatalError("NOT_AUTHORIZED", `the changelog of store "${from.store}" cannot be written: ${message}`);
+  }
   throw new FatalError(
     "CHANGELOG_REFUSED",
     `the changelog of store "${from.store}" refuses the row of key ${keyText(record.key)}: ${refusal}, ${message}; raise the topic's max.message.bytes or keep smaller rows`,

@@ -16,6 +16,30 @@ export class ConfigError extends StreamsError {
 /** The application must stop: going on would lose, double or hide data, or can never work. */
 export class FatalError extends StreamsError {}
 
+/** What an authorizer grants or refuses, in the words of Kafka's own tools. */
+export interface Acl {
+  readonly operation: "Read" | "Write" | "Create" | "Delete" | "Describe" | "DescribeConfigs" | "IdempotentWrite";
+  readonly resource: "topic" | "group" | "transactional id" | "cluster";
+  /** `kafka-cluster` for the cluster. */
+  readonly name: string;
+}
+
+/** The brokers' authorizer refuses what this client cannot do without: grant the ACL, and start again. */
+export class NotAuthorizedError extends FatalError {
+  readonly acl: Acl;
+
+  /** `doing` goes on after "may not". */
+  constructor(acl: Acl, doing: string, options?: { readonly cause?: unknown }) {
+    const { operation, resource, name } = acl;
+    super(
+      "NOT_AUTHORIZED",
+      `this client may not ${doing}: grant it ${operation} on ${resource} "${name}" by an ACL`,
+      options,
+    );
+    this.acl = acl;
+  }
+}
+
 /** This member no longer owns what it worked on: drop every buffer, join again, reopen from what Kafka says was committed. */
 export class FencedError extends StreamsError {
   constructor(message: string, options?: { readonly cause?: unknown }) {

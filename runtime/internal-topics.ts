@@ -132,11 +132,11 @@ function changelogConfigs(store: StoreSpec): Readonly<Record<string, string>> {
 /** Makes the internal topics that are missing, and refuses those that cannot serve. */
 export async function ensureInternalTopics(layout: Layout, directory: TopicDirectory): Promise<void> {
   const names = layout.internalTopics.map(({ topic }) => topic);
-  await directory.lookUp(names, { again: true });
+  await directory.lookUp(names, { again: true, purpose: "Write" });
   const missing = layout.internalTopics.filter(({ topic }) => directory.get(topic) === undefined);
   if (missing.length > 0) {
     await directory.admin.create(missing);
-    await directory.lookUp(names, { again: true });
+    await directory.lookUp(names, { again: true, purpose: "Write" });
   }
   const configs = await directory.admin.configs(names);
   const faults = layout.internalTopics.flatMap((wanted) =>

@@ -1,4 +1,5 @@
 import type { TopicPartition } from "../topology/record.js";
+import { NotAuthorizedError } from "./errors.js";
 import type { TopicNames } from "./internal-topics.js";
 import type { Logger } from "./logger.js";
 import type { StreamTask } from "./task.js";
@@ -22,6 +23,8 @@ const CUTS_MAX = 64;
 export class Maintenance {
   readonly #cuts = new Map<string, Cut[]>();
   readonly #lastOffset = new Map<string, number>();
+  /** Topics whose records this client may not delete: said once each. */
+  readonly #forbidden = new Set<string>();
   #running: Promise<void> | undefined;
   #nextTickMs = 0;
   #nextPurgeMs = 0;
@@ -80,15 +83,28 @@ export class Maintenance {
   async #delete(upTo: readonly (TopicPartition & { readonly offset: number })[]): Promise<void> {
     try {
       await this.admin.deleteRecords(upTo);
+      for (const { topic } of upTo) this.#forbidden.delete(topic);
     } catch (error) {
-      this.logger.warn(
-        { error, topics: [...new Set(upTo.map(({ topic }) => topic))] },
-        "old records of internal topics could not be deleted; it is tried again",
-      );
+      if (error instanceof NotAuthorizedError) this.#sayForbidden(error);
+      else {
+        this.logger.warn(
+          { err: error, topics: [...new Set(upTo.map(({ topic }) => topic))] },
+          "old records of internal topics could not be deleted; it is tried again",
+        );
+      }
       for (const { topic, partition } of upTo) this.#lastOffset.delete(`${partition} ${topic}`);
     } finally {
       this.#running = undefined;
     }
+  }
+
+  #sayForbidden({ acl, message }: NotAuthorizedError): void {
+    if (this.#forbidden.has(acl.name)) return;
+    this.#forbidden.add(acl.name);
+    this.logger.warn(
+      { acl },
+      `${message}; until then ${acl.resource} "${acl.name}" only grows, and nothing else suffers`,
+    );
   }
 }
 

@@ -39,12 +39,13 @@ export class Outputs {
     const placed = commits.flatMap(({ outputs }) => outputs.batches);
     const unplaced = commits.flatMap(({ outputs }) => outputs.unplaced);
     if (unplaced.length === 0) return placed;
-    await this.#directory.lookUp(unplaced.map(({ destination }) => destination.topic));
+    await this.#directory.lookUpNamed(unplaced.map(({ destination }) => destination.topic));
     const lanes = new Map<string, Lane>();
     const letters: DeadLetter[] = [];
     for (const record of unplaced) {
       const partitions = this.#directory.partitionCount(record.destination.topic);
-      if (partitions === undefined) letters.push(...this.#decide(unknownTopic(record), record.destination, record, -1));
+      if (partitions === undefined)
+        letters.push(...this.#decide(this.#unplaceable(record), record.destination, record, -1));
       else append(lanes, record, partitions);
     }
     return [...placed, ...[...lanes.values()].flatMap(batchesOf), ...(await this.#letterBatches(letters))];
@@ -58,6 +59,9 @@ export class Outputs {
   async afterRefusal(refused: readonly RefusedRecord<OutputBatch>[]): Promise<OutputBatch[]> {
     const letters = refused.flatMap(({ from, record, refusal, message }) => {
       const { topic, partition, destination } = from;
+      if (destination.node === DEAD_LETTER_NODE && refusal === "not-authorized") {
+        throw new FatalError("NOT_AUTHORIZED", `dead letters cannot be written: ${message}`);
+      }
       if (destination.node === DEAD_LETTER_NODE) {
         throw new FatalError(
           "DEAD_LETTER_REFUSED",
@@ -68,6 +72,10 @@ export class Outputs {
       return this.#decide(error, destination, record, partition);
     });
     return this.#letterBatches(letters);
+  }
+
+  #unplaceable({ destination: { topic } }: UnplacedRecord): Error {
+    return this.#directory.refusalOf(topic) ?? unknownTopic(topic);
   }
 
   #decide(error: Error, destination: Destination, record: NewRecord, partition: number): DeadLetter[] {
@@ -88,7 +96,10 @@ export class Outputs {
 
   async #letterBatches(letters: readonly DeadLetter[]): Promise<OutputBatch[]> {
     if (letters.length === 0) return [];
-    await this.#directory.lookUp(letters.map(({ topic }) => topic));
+    await this.#directory.lookUp(
+      letters.map(({ topic }) => topic),
+      { purpose: "Write" },
+    );
     return letters.map(({ topic, partition, record }) => {
       const partitions = this.#directory.partitionCount(topic);
       if (partitions === undefined) {
@@ -127,9 +138,6 @@ function batchesOf({ destination, partition, batches }: Lane): OutputBatch[] {
   return batches.map((batch) => ({ destination, topic: destination.topic, partition, batch }));
 }
 
-function unknownTopic({ destination }: UnplacedRecord): FatalError {
-  return new FatalError(
-    "UNKNOWN_OUTPUT_TOPIC",
-    `topic ${destination.topic} does not exist; create it, or change what names it`,
-  );
+function unknownTopic(topic: string): FatalError {
+  return new FatalError("UNKNOWN_OUTPUT_TOPIC", `topic ${topic} does not exist; create it, or change what names it`);
 }

@@ -161,7 +161,7 @@ export class StreamSession {
         this.#config.replicationFactor,
       );
       await ensureInternalTopics(layout, this.#directory);
-      await this.#directory.lookUp(sinkTopics(this.#options.topology));
+      await this.#directory.lookUp(sinkTopics(this.#options.topology), { purpose: "Write" });
       this.#taskCounts = layout.taskCounts;
       await this.#transactions.initialize();
       while (!this.#closing) {
@@ -182,7 +182,7 @@ export class StreamSession {
     const wanted = sourceTopics(this.#options.topology);
     let saidMs = Number.NEGATIVE_INFINITY;
     while (!this.#closing) {
-      await this.#directory.lookUp(wanted, { again: true });
+      await this.#directory.lookUp(wanted, { again: true, purpose: "Read" });
       const missing = wanted.filter((topic) => this.#directory.partitionCount(topic) === undefined);
       if (missing.length === 0) return true;
       this.#say("waiting", `waiting for topic ${missing.join(", ")} to be created`);

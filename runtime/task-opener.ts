@@ -180,7 +180,7 @@ export class TaskOpener {
     const all = [...sources, ...changelogs];
     await directory.lookUp(
       all.map(({ topic }) => topic),
-      { again: true },
+      { again: true, purpose: "Read" },
     );
     const [low, high] = await Promise.all([
       directory.admin.offsets(all, "earliest"),

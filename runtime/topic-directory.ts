@@ -1,3 +1,4 @@
+import { NotAuthorizedError } from "./errors.js";
 import type { TopicAdmin, TopicDescription } from "./transport.js";
 
 /** An unknown topic is not asked for again within this time (protocol 5): a wrong name in every record must not become a request each. */
@@ -9,6 +10,7 @@ const TOPICS_MAX = 10_000;
 export class TopicDirectory {
   readonly #known = new Map<string, TopicDescription>();
   readonly #unknownSinceMs = new Map<string, number>();
+  readonly #forbidden = new Map<string, NotAuthorizedError>();
 
   constructor(
     readonly admin: TopicAdmin,
@@ -23,12 +25,27 @@ export class TopicDirectory {
     return this.#known.get(topic);
   }
 
-  /** Asks the broker about those not known yet, or about all of them with `again`. */
-  async lookUp(topics: Iterable<string>, options: { readonly again: boolean } = { again: false }): Promise<void> {
-    const wanted = [...new Set(topics)].filter((topic) => options.again || this.#isWorthAsking(topic));
+  /** Why this client may not see a topic that a record has named; undefined for any other. */
+  refusalOf(topic: string): NotAuthorizedError | undefined {
+    return this.#forbidden.get(topic);
+  }
+
+  /**
+   * Asks the broker about those not known yet, or about all of them with `again`.
+   *
+   * @throws NotAuthorizedError when this client may not see one of them
+   */
+  async lookUp(
+    topics: Iterable<string>,
+    options: { readonly again?: boolean; readonly purpose: "Read" | "Write" },
+  ): Promise<void> {
+    const wanted = [...new Set(topics)].filter((topic) => options.again === true || this.#isWorthAsking(topic));
     if (wanted.length === 0) return;
-    const found = await this.admin.describe(wanted);
-    if (this.#known.size + this.#unknownSinceMs.size > TOPICS_MAX) this.#unknownSinceMs.clear();
+    const found = await this.admin.describe(wanted, options.purpose);
+    if (this.#known.size + this.#unknownSinceMs.size > TOPICS_MAX) {
+      this.#unknownSinceMs.clear();
+      this.#forbidden.clear();
+    }
     for (const topic of wanted) {
       this.#known.delete(topic);
       this.#unknownSinceMs.set(topic, this.now());
@@ -36,6 +53,24 @@ export class TopicDirectory {
     for (const description of found) {
       this.#known.set(description.topic, description);
       this.#unknownSinceMs.delete(description.topic);
+      this.#forbidden.delete(description.topic);
+    }
+  }
+
+  /** As `lookUp`, for topics that records name: one that is forbidden is the error of its records (protocol 5), and the others go on. */
+  async lookUpNamed(topics: Iterable<string>): Promise<void> {
+    let left = new Set(topics);
+    for (;;) {
+      try {
+        await this.lookUp(left, { purpose: "Write" });
+        return;
+      } catch (error) {
+        if (!(error instanceof NotAuthorizedError) || !left.has(error.acl.name)) throw error;
+        const { name } = error.acl;
+        this.#forbidden.set(name, error);
+        this.#unknownSinceMs.set(name, this.now());
+        left = new Set([...left].filter((topic) => topic !== name));
+      }
     }
   }
 

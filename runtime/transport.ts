@@ -7,7 +7,8 @@ import type { TopicPartition } from "../topology/record.js";
  *
  * Errors are thrown as the classes of `errors.ts`, named by the reaction they call for. Retriable trouble (a leader
  * that moved, a connection that broke on a read, a coordinator that is loading) is retried below this line, bounded by
- * `requestTimeoutMs`; what is thrown has used that up or cannot be retried.
+ * `requestTimeoutMs`; what is thrown has used that up or cannot be retried. What a client may not do is a
+ * NotAuthorizedError from any call, except for records, which are refused one by one.
  */
 export interface Transport {
   readonly topics: TopicAdmin;
@@ -45,8 +46,11 @@ export interface CommittedOffset extends TopicPartition {
 }
 
 export interface TopicAdmin {
-  /** Those of the named topics that exist. */
-  describe(topics: readonly string[]): Promise<readonly TopicDescription[]>;
+  /**
+   * Those of the named topics that exist. `purpose`: what they are wanted for, which is what a client that may not see
+   * them has to be granted.
+   */
+  describe(topics: readonly string[], purpose?: "Read" | "Write"): Promise<readonly TopicDescription[]>;
   /** Existing topics are left as they are, and not an error. Resolves when the new ones have leaders. */
   create(topics: readonly NewTopic[]): Promise<void>;
   delete(topics: readonly string[]): Promise<void>;
@@ -103,7 +107,7 @@ export interface FetchedPartition extends TopicPartition {
   readonly highWatermark: number;
   readonly lastStableOffset: number;
   readonly logStartOffset: number;
-  /** `out-of-range`: the position is not in [log start, high watermark]. `unavailable`: deleted or not allowed; ask again later. */
+  /** `out-of-range`: the position is not in [log start, high watermark]. `unavailable`: deleted; ask again later. */
   readonly fault: "out-of-range" | "unavailable" | undefined;
 }
 

@@ -1,9 +1,6 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { join } from "node:path";
 import { KafkaJsTransport, silentLogger } from "millrace";
 import { inject, onTestFinished } from "vitest";
 import { check } from "../../bench/check.js";
@@ -11,23 +8,9 @@ import type { Expected } from "../../bench/load.js";
 import { PipelineProcess } from "../../bench/pipeline-process.js";
 import { eventually, LogProbe, unique } from "../../testing/log-probe.suite.js";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const CLI = join(ROOT, "dist/apps/purchase/cli.js");
-const NO_SOURCES = /^(node_modules|dist|\.git)(\/|$)|\.(test|test-d|suite)\.ts$/;
-const READY_TIMEOUT_MS = 60_000;
+export { buildIfStale } from "../../bench/build-if-stale.js";
 
-/** Compiles the app if it is not compiled, or its sources have changed since: what runs is what a user runs. */
-export async function buildIfStale(): Promise<void> {
-  const builtMs = await stat(CLI).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => 0,
-  );
-  const names = await readdir(ROOT, { recursive: true });
-  const sources = names.filter((name) => name.endsWith(".ts") && !NO_SOURCES.test(name.replaceAll("\\", "/")));
-  const changedMs = await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs));
-  if (builtMs > Math.max(...changedMs)) return;
-  await promisify(execFile)("npm", ["run", "build"], { cwd: dirname(join(ROOT, "package.json")) });
-}
+const READY_TIMEOUT_MS = 60_000;
 
 /** One application on the tests' Kafka: topics and state of its own, and any number of instances as processes. */
 export class Pipeline {

@@ -119,7 +119,7 @@ export class TopicReader {
 
   async #lookUp(from: "earliest" | "latest"): Promise<void> {
     const { topics, onWaiting } = this.#options;
-    const found = await this.#transport.topics.describe(topics);
+    const found = await this.#transport.topics.describe(topics, "Read");
     this.#nextLookUpMs = Date.now() + (found.length === topics.length ? LOOK_UP_MS : LOOK_UP_MISSING_MS);
     for (const topic of topics) {
       const partitions = found.find((one) => one.topic === topic)?.partitions ?? 0;

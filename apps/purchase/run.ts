@@ -48,7 +48,7 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
 /** Before the first record is read: a result must never meet a topic that is not there. */
 async function makeOutputTopics(transport: Transport, settings: RunSettings, io: CommandIo): Promise<void> {
   const { inputTopic, replicationFactor, partitions } = settings;
-  const [input] = await transport.topics.describe([inputTopic]);
+  const [input] = await transport.topics.describe([inputTopic], "Read");
   if (input === undefined) return;
   if (partitions !== undefined && input.partitions !== partitions) {
     throw new SettingsError([

@@ -34,8 +34,10 @@ export async function ensureInputTopic(
     replicationFactor,
   }: { readonly topic: string; readonly partitions: number; readonly replicationFactor: number },
 ): Promise<void> {
-  await admin.create([{ topic, partitions, replicationFactor, configs: ANY_TIMESTAMP }]);
-  const [existing] = await admin.describe([topic]);
+  // Asked first: whoever may only write to a topic that is there needs no leave to create one.
+  const found = await admin.describe([topic], "Write");
+  if (found.length === 0) await admin.create([{ topic, partitions, replicationFactor, configs: ANY_TIMESTAMP }]);
+  const [existing] = found.length === 0 ? await admin.describe([topic], "Write") : found;
   if (existing !== undefined && existing.partitions !== partitions) {
     throw new SettingsError([
       `--partitions: topic "${topic}" has ${existing.partitions} partitions, not ${partitions}; use --partitions ${existing.partitions} or another INPUT_TOPIC`,
@@ -54,7 +56,7 @@ export async function ensureOutputTopics(
   { partitions, replicationFactor }: { readonly partitions: number; readonly replicationFactor: number },
 ): Promise<readonly string[]> {
   const outputs = [names.outputTopic, names.lateTopic, names.expiredTopic, names.deadLetterTopic];
-  const existing = new Set((await admin.describe(outputs)).map(({ topic }) => topic));
+  const existing = new Set((await admin.describe(outputs, "Write")).map(({ topic }) => topic));
   const configs = await admin.configs([names.inputTopic, ...existing]);
   const deadLetterBytesMax = messageBytesMax(configs.get(names.inputTopic)) + HEADER_ROOM_BYTES;
   const wanted = outputs.map((topic): NewTopic => {

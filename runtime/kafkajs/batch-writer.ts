@@ -1,5 +1,5 @@
 import type { TopicPartition } from "../../topology/record.js";
-import { FatalError, FencedError, UnavailableError } from "../errors.js";
+import { FatalError, FencedError, NotAuthorizedError, UnavailableError } from "../errors.js";
 import type { PartitionBatch, ProduceResult, Refusal } from "../transport.js";
 import type { Cluster } from "./cluster.js";
 import {
@@ -170,7 +170,8 @@ export class BatchWriter {
     }
     const refusal = REFUSALS.get(errorCode);
     if (refusal !== undefined) {
-      batch.result = { refusal, message: `${doing}: ${answer?.message ?? codeName(errorCode)}` };
+      const why = `${doing}: ${answer?.message ?? codeName(errorCode)}`;
+      batch.result = { refusal, message: refusal === "not-authorized" ? mayNotWrite(batch.topic) : why };
       return undefined;
     }
     const error = new ProtocolError(errorCode, doing, answer?.message ?? null);
@@ -190,7 +191,8 @@ export class BatchWriter {
     const errorCode = this.#cluster.errorOf(batch);
     const refusal = REFUSALS.get(errorCode);
     if (refusal !== undefined) {
-      batch.result = { refusal, message: `produce to ${nameOf(batch)}: ${codeName(errorCode)}` };
+      const why = `produce to ${nameOf(batch)}: ${codeName(errorCode)}`;
+      batch.result = { refusal, message: refusal === "not-authorized" ? mayNotWrite(batch.topic) : why };
       return undefined;
     }
     if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION && isOutOfPatience(deadline)) return this.#unknownTopic(batch);
@@ -201,6 +203,12 @@ export class BatchWriter {
     batch.result = { refusal: "unknown-topic", message: `there is no partition ${nameOf(batch)}` };
     return undefined;
   }
+}
+
+/** What a refused record says of the ACL that it would take. */
+export function mayNotWrite(topic: string): string {
+  return new NotAuthorizedError({ operation: "Write", resource: "topic", name: topic }, `write to topic "${topic}"`)
+    .message;
 }
 
 function isOutOfPatience(deadline: Deadline): boolean {

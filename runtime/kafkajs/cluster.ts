@@ -1,5 +1,5 @@
 import type { TopicPartition } from "../../topology/record.js";
-import { FatalError } from "../errors.js";
+import { type Acl, NotAuthorizedError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { BrokerConnection } from "./broker-connection.js";
 import { type KafkaJsClient, kafkaJsRequest, type WireRequest } from "./kafkajs-internals.js";
@@ -164,7 +164,11 @@ export class Cluster {
     );
     const { errorCode, coordinator } = answer;
     if (errorCode === CODE.GROUP_AUTHORIZATION_FAILED || errorCode === CODE.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
-      throw new FatalError("NOT_AUTHORIZED", `this client may not use the ${type} "${key}": grant it by an ACL`);
+      const acl: Acl =
+        type === "group"
+          ? { operation: "Read", resource: "group", name: key }
+          : { operation: "Write", resource: "transactional id", name: key };
+      throw new NotAuthorizedError(acl, `use the ${acl.resource} "${key}"`);
     }
     throwIfFailed(errorCode, `find the coordinator of ${key}`);
     this.#learnBroker(coordinator);

@@ -1,4 +1,4 @@
-import { UnavailableError } from "../errors.js";
+import { NotAuthorizedError, UnavailableError } from "../errors.js";
 import type { FetchedPartition, Fetcher, FetcherOptions, FetchPosition, FetchRequest } from "../transport.js";
 import type { Cluster } from "./cluster.js";
 import { CODE, isRetriable, isRetriableCode, ProtocolError } from "./protocol-errors.js";
@@ -9,7 +9,7 @@ import { Backoff, Deadline, pause } from "./retry.js";
 const ANSWER_PATIENCE_MS = 500;
 /** How long to wait when there is nobody to ask. */
 const NOBODY_MS = 25;
-/** A partition that is gone or forbidden is asked for, and reported, this often. */
+/** A partition that is gone is asked for, and reported, this often. */
 const UNAVAILABLE_RETRY_MS = 1_000;
 /** A partition whose leader has moved; enough for the news to get around. */
 const MOVED_RETRY_MS = 100;
@@ -155,6 +155,10 @@ export class KafkaJsFetcher implements Fetcher {
     }
     if (errorCode === CODE.OFFSET_OUT_OF_RANGE) return { ...contents(partition), offset, fault: "out-of-range" };
     this.#cluster.forgetLeaders([partition]);
+    if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) {
+      this.#forbidden(partition.topic);
+      return undefined;
+    }
     if (isUnavailable(errorCode)) {
       this.#askLater(partition, UNAVAILABLE_RETRY_MS);
       return { ...contents(partition), offset, fault: "unavailable" };
@@ -164,7 +168,19 @@ export class KafkaJsFetcher implements Fetcher {
     return undefined;
   }
 
+  #forbidden(topic: string): void {
+    this.#fatal = new NotAuthorizedError(
+      { operation: "Read", resource: "topic", name: topic },
+      `read topic "${topic}"`,
+    );
+  }
+
   #withoutLeader(position: FetchPosition): void {
+    if (this.#cluster.errorOf(position) === CODE.TOPIC_AUTHORIZATION_FAILED) {
+      this.#forbidden(position.topic);
+      this.#askLater(position, UNAVAILABLE_RETRY_MS);
+      return;
+    }
     if (!isUnavailable(this.#cluster.errorOf(position))) {
       this.#failed(new ProtocolError(CODE.LEADER_NOT_AVAILABLE, `fetch of ${nameOf(position)}`), performance.now());
       this.#askLater(position, MOVED_RETRY_MS);
@@ -212,11 +228,7 @@ function nameOf({ topic, partition }: { readonly topic: string; readonly partiti
 }
 
 function isUnavailable(errorCode: number): boolean {
-  return (
-    errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION ||
-    errorCode === CODE.TOPIC_AUTHORIZATION_FAILED ||
-    errorCode === CODE.INVALID_TOPIC_EXCEPTION
-  );
+  return errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION || errorCode === CODE.INVALID_TOPIC_EXCEPTION;
 }
 
 function contents({

@@ -1,5 +1,5 @@
 import { invariant } from "../../topology/errors.js";
-import { ConfigError, FatalError, UnavailableError } from "../errors.js";
+import { ConfigError, FatalError, NotAuthorizedError, UnavailableError } from "../errors.js";
 import type { Assign, Generation, GroupMember, GroupMemberOptions, MembershipStatus } from "../transport.js";
 import type { Cluster } from "./cluster.js";
 import {
@@ -216,7 +216,7 @@ export class KafkaJsGroupMember implements GroupMember {
           { cause: error },
         );
       case CODE.GROUP_AUTHORIZATION_FAILED:
-        return new FatalError("NOT_AUTHORIZED", `this client may not join group "${groupId}": grant it by an ACL`, {
+        return new NotAuthorizedError({ operation: "Read", resource: "group", name: groupId }, "join its group", {
           cause: error,
         });
       default:

@@ -5,6 +5,7 @@ import {
   FatalError,
   FencedError,
   InstanceFencedError,
+  NotAuthorizedError,
   UnavailableError,
 } from "../errors.js";
 import type {
@@ -16,7 +17,7 @@ import type {
   TransactionalProducer,
   TransactionalProducerOptions,
 } from "../transport.js";
-import { BatchWriter, inRounds, nameOf, type Outgoing, type ProducerIdentity } from "./batch-writer.js";
+import { BatchWriter, inRounds, mayNotWrite, nameOf, type Outgoing, type ProducerIdentity } from "./batch-writer.js";
 import type { Cluster } from "./cluster.js";
 import { kafkaJsRequest, type WireRequest } from "./kafkajs-internals.js";
 import { CODE, ConnectionLostError, isFencingCode, ProtocolError, throwIfFailed } from "./protocol-errors.js";
@@ -51,6 +52,11 @@ async function initProducerId(
   const answer = await send(
     kafkaJsRequest("InitProducerId", { transactionalId, transactionTimeout: transactionTimeoutMs }),
   );
+  if (answer.errorCode === CODE.CLUSTER_AUTHORIZATION_FAILED) {
+    // Since Kafka 3.0 whoever may write to any topic may also write idempotently (KIP-679).
+    const acl = { operation: "IdempotentWrite", resource: "cluster", name: "kafka-cluster" } as const;
+    throw new NotAuthorizedError(acl, "write idempotently, nor write to any topic");
+  }
   throwIfFailed(answer.errorCode, "take a producer id");
   return { producerId: BigInt(answer.producerId), producerEpoch: answer.producerEpoch };
 }
@@ -226,7 +232,10 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
             const refusal = this.#refusal(errorCode, deadline);
             const name = nameOf({ topic, partition });
             if (refusal !== undefined)
-              refused.set(name, { refusal, message: `the transaction may not write to ${name}` });
+              refused.set(name, {
+                refusal,
+                message: refusal === "not-authorized" ? mayNotWrite(topic) : `there is no ${name}`,
+              });
             else if (errorCode !== CODE.OPERATION_NOT_ATTEMPTED && errorCode !== CODE.NONE) code = errorCode;
           }
         }
@@ -248,7 +257,9 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
     if (this.#groups.has(groupId)) return;
     await this.#asked("add the group to the transaction", (deadline) => {
       const request = kafkaJsRequest<{ errorCode: number }>("AddOffsetsToTxn", { ...this.#identity, groupId });
-      return this.#coordinator(request, deadline, (answer) => answer.errorCode);
+      return this.#coordinator(request, deadline, (answer) => answer.errorCode).catch((error: unknown) => {
+        throw explainedGroup(error, groupId);
+      });
     });
     this.#groups.add(groupId);
   }
@@ -258,7 +269,11 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
     await this.#asked(`commit offsets of group ${groupId}`, async (deadline) => {
       const request = txnOffsetCommitRequest({ ...this.#identity, ...group, offsets });
       const timeoutMs = Math.max(1, deadline.leftMs);
-      await this.#cluster.sendToCoordinator("group", groupId, request, { timeoutMs, errorCodeOf: firstError });
+      await this.#cluster
+        .sendToCoordinator("group", groupId, request, { timeoutMs, errorCodeOf: firstError })
+        .catch((error: unknown) => {
+          throw explained(explainedGroup(error, groupId), this.transactionalId, this.#transactionTimeoutMs);
+        });
     });
   }
 
@@ -331,7 +346,13 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   }
 }
 
+/** @throws NotAuthorizedError where a topic's offsets may not be committed: the answer's code alone would not say which */
 function firstError(answer: { readonly partitions: readonly PartitionOutcome[] }): number {
+  const forbidden = answer.partitions.find(({ errorCode }) => errorCode === CODE.TOPIC_AUTHORIZATION_FAILED);
+  if (forbidden !== undefined) {
+    const { topic } = forbidden;
+    throw new NotAuthorizedError({ operation: "Read", resource: "topic", name: topic }, `commit offsets of "${topic}"`);
+  }
   return answer.partitions.find(({ errorCode }) => errorCode !== CODE.NONE)?.errorCode ?? CODE.NONE;
 }
 
@@ -342,17 +363,15 @@ function explained(error: unknown, transactionalId: string, transactionTimeoutMs
       `TRANSACTION_TIMEOUT_MS: ${transactionTimeoutMs} is more than the brokers' transaction.max.timeout.ms allows`,
     ]);
   }
-  if (
-    error.errorCode === CODE.TRANSACTIONAL_ID_AUTHORIZATION_FAILED ||
-    error.errorCode === CODE.CLUSTER_AUTHORIZATION_FAILED
-  ) {
-    return new FatalError(
-      "NOT_AUTHORIZED",
-      `this client may not use the transactional id "${transactionalId}": grant it by an ACL`,
-      {
-        cause: error,
-      },
-    );
+  if (error.errorCode === CODE.TRANSACTIONAL_ID_AUTHORIZATION_FAILED) {
+    const acl = { operation: "Write", resource: "transactional id", name: transactionalId } as const;
+    return new NotAuthorizedError(acl, `use the transactional id "${transactionalId}"`, { cause: error });
   }
   return error;
+}
+
+function explainedGroup(error: unknown, groupId: string): unknown {
+  if (!(error instanceof ProtocolError) || error.errorCode !== CODE.GROUP_AUTHORIZATION_FAILED) return error;
+  const acl = { operation: "Read", resource: "group", name: groupId } as const;
+  return new NotAuthorizedError(acl, "commit offsets of its group", { cause: error });
 }

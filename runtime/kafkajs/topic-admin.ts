@@ -1,5 +1,5 @@
 import type { TopicPartition } from "../../topology/record.js";
-import { FatalError, UnavailableError, UnstableOffsetsError } from "../errors.js";
+import { type Acl, FatalError, NotAuthorizedError, UnavailableError, UnstableOffsetsError } from "../errors.js";
 import type { CommittedOffset, NewTopic, TopicAdmin, TopicDescription } from "../transport.js";
 import type { Cluster } from "./cluster.js";
 import { kafkaJsRequest, type WireRequest } from "./kafkajs-internals.js";
@@ -24,8 +24,9 @@ type Offset = TopicPartition & { readonly offset: number };
 /** What is asked of each partition's leader, and how its answer reads. */
 interface LeaderQuestion<P extends TopicPartition, R extends PartitionOutcome> {
   readonly what: string;
+  /** What a client has to be granted for it. */
+  readonly operation: Acl["operation"];
   readonly request: (partitions: readonly P[], timeoutMs: number) => WireRequest<readonly R[]>;
-  readonly refuse: (outcome: PartitionOutcome) => Error;
 }
 
 /** Topics and offsets. KafkaJS's own admin is not used: it retries what is missing for seconds, and hides error codes. */
@@ -36,14 +37,19 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
     this.#cluster = cluster;
   }
 
-  async describe(topics: readonly string[]): Promise<readonly TopicDescription[]> {
+  async describe(
+    topics: readonly string[],
+    purpose: "Read" | "Write" | "Describe" = "Describe",
+  ): Promise<readonly TopicDescription[]> {
     if (topics.length === 0) return [];
     return this.#cluster.retrying(`describe topics ${topics.join(", ")}`, async () => {
       const answer = await this.#cluster.refresh(topics);
       const found: TopicDescription[] = [];
       for (const { topic, errorCode, topicId, leaders } of answer.topics) {
         if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION || errorCode === CODE.INVALID_TOPIC_EXCEPTION) continue;
-        if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) throw notAuthorized(`describe topic "${topic}"`);
+        if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) {
+          throw mayNot(purpose, topic, "see whether there is");
+        }
         throwIfFailed(errorCode, `describe topic "${topic}"`);
         found.push({ topic, topicId, partitions: leaders.length });
       }
@@ -67,7 +73,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
           validateOnly: false,
           timeout: timeoutMs,
         }),
-      CODE.TOPIC_ALREADY_EXISTS,
+      { operation: "Create", fine: CODE.TOPIC_ALREADY_EXISTS },
     );
     await this.#cluster.retrying(`wait for the leaders of ${names.join(", ")}`, async () => {
       const answer = await this.#cluster.refresh(names);
@@ -88,7 +94,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
           topics: [...topics],
           timeout: timeoutMs,
         }),
-      CODE.UNKNOWN_TOPIC_OR_PARTITION,
+      { operation: "Delete", fine: CODE.UNKNOWN_TOPIC_OR_PARTITION },
     );
     await this.#cluster.retrying(`wait until ${topics.join(", ")} are gone`, async () => {
       const answer = await this.#cluster.refresh(topics);
@@ -118,7 +124,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
       for (const { errorCode, errorMessage, resourceName, configEntries } of resources) {
         if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) continue;
         if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED)
-          throw notAuthorized(`read the configs of topic "${resourceName}"`);
+          throw mayNot("DescribeConfigs", resourceName, "read the configs of");
         throwIfFailed(errorCode, `read the configs of topic "${resourceName}"`, errorMessage);
         found.set(
           resourceName,
@@ -133,6 +139,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
     const timestamp = at === "earliest" ? EARLIEST : LATEST;
     const found = await this.#askLeaders<TopicPartition, PartitionOutcome & { readonly offset: number }>(partitions, {
       what: `find the ${at} offsets`,
+      operation: "Describe",
       request: (those) =>
         reading(
           kafkaJsRequest<{
@@ -154,7 +161,6 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
               })),
             ),
         ),
-      refuse: (outcome) => refused("find an offset", outcome),
     });
     return found.map(({ topic, partition, offset }) => ({ topic, partition, offset }));
   }
@@ -162,6 +168,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
   async deleteRecords(upTo: readonly Offset[]): Promise<void> {
     await this.#askLeaders<Offset, PartitionOutcome>(upTo, {
       what: "delete records",
+      operation: "Delete",
       request: (those, timeout) =>
         reading(
           kafkaJsRequest<{ topics: { topic: string; partitions: { partition: number; errorCode: number }[] }[] }>(
@@ -179,7 +186,6 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
               partitions.map(({ partition, errorCode }) => ({ topic, partition, errorCode })),
             ),
         ),
-      refuse: (outcome) => refused("delete records", outcome),
     });
   }
 
@@ -196,12 +202,14 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
         .sendToCoordinator("group", groupId, request, { timeoutMs, errorCodeOf: ({ errorCode }) => errorCode })
         .catch((error: unknown) => {
           const isForbidden = error instanceof ProtocolError && error.errorCode === CODE.GROUP_AUTHORIZATION_FAILED;
-          throw isForbidden ? notAuthorized(`read the offsets of group "${groupId}"`) : error;
+          const acl: Acl = { operation: "Read", resource: "group", name: groupId };
+          throw isForbidden ? new NotAuthorizedError(acl, "read the offsets of its group", { cause: error }) : error;
         });
       const unstable = answer.partitions.filter(({ errorCode }) => errorCode === CODE.UNSTABLE_OFFSET_COMMIT);
       if (unstable.length > 0)
         throw new UnstableOffsetsError(unstable.map(({ topic, partition }) => ({ topic, partition })));
       return answer.partitions.map(({ topic, partition, offset, metadata, errorCode }) => {
+        if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) throw mayNot("Describe", topic, "read the offsets of");
         if (errorCode !== CODE.UNKNOWN_TOPIC_OR_PARTITION) {
           throwIfFailed(errorCode, `read the offset of ${topic}-${partition} of group ${groupId}`);
         }
@@ -210,11 +218,11 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
     });
   }
 
-  /** Tries until every topic has its outcome; `fine` is the error that says that there was nothing to do. */
+  /** Tries until every topic has its outcome; `fine` is the error that says that there was nothing to do, `operation` what has to be granted. */
   async #onController(
     what: string,
     request: (timeoutMs: number) => WireRequest<{ readonly topicErrors: readonly TopicOutcome[] }>,
-    fine: number,
+    { operation, fine }: { readonly operation: "Create" | "Delete"; readonly fine: number },
   ): Promise<void> {
     await this.#cluster.retrying(what, async (deadline) => {
       const timeoutMs = Math.ceil(Math.max(1, deadline.leftMs));
@@ -223,7 +231,7 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
       for (const { topic, errorCode, errorMessage } of topicErrors) {
         if (errorCode === CODE.NONE || errorCode === fine) continue;
         if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED || errorCode === CODE.CLUSTER_AUTHORIZATION_FAILED) {
-          throw notAuthorized(`${what} ("${topic}")`);
+          throw mayNot(operation, topic, operation.toLowerCase());
         }
         const error = new ProtocolError(errorCode, `${what} ("${topic}")`, errorMessage ?? null);
         if (!isRetriableCode(errorCode)) throw new FatalError(error.code, error.message, { cause: error });
@@ -250,7 +258,9 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
         for (const outcome of [...unasked, ...answers]) {
           if (outcome.errorCode === CODE.NONE) continue;
           this.#cluster.forgetLeaders([outcome]);
-          if (!isRetriableCode(outcome.errorCode) || isGone(outcome, deadline)) throw question.refuse(outcome);
+          if (!isRetriableCode(outcome.errorCode) || isGone(outcome, deadline)) {
+            throw refused(question, outcome);
+          }
           again = new ProtocolError(outcome.errorCode, `${question.what} of ${nameOf(outcome)}`);
         }
         if (again !== undefined) throw again;
@@ -304,17 +314,19 @@ function isGone({ errorCode }: PartitionOutcome, deadline: Deadline): boolean {
   );
 }
 
-function refused(what: string, outcome: PartitionOutcome): Error {
-  const { topic, partition, errorCode } = outcome;
+function refused(
+  { what, operation }: { readonly what: string; readonly operation: Acl["operation"] },
+  { topic, partition, errorCode }: PartitionOutcome,
+): Error {
   if (errorCode === CODE.UNKNOWN_TOPIC_OR_PARTITION) {
     return new UnavailableError(`${what}: there is no partition ${topic}-${partition}`);
   }
-  if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) return notAuthorized(`${what} of topic "${topic}"`);
+  if (errorCode === CODE.TOPIC_AUTHORIZATION_FAILED) return mayNot(operation, topic, `${what} of`);
   return new FatalError(codeName(errorCode), `${what} of ${topic}-${partition}: ${codeName(errorCode)}`);
 }
 
-function notAuthorized(what: string): FatalError {
-  return new FatalError("NOT_AUTHORIZED", `this client may not ${what}: grant it by an ACL`);
+function mayNot(operation: Acl["operation"], topic: string, doing: string): NotAuthorizedError {
+  return new NotAuthorizedError({ operation, resource: "topic", name: topic }, `${doing} topic "${topic}"`);
 }
 
 function nameOf({ topic, partition }: TopicPartition): string {

@@ -1,0 +1,22 @@
+import { execFile } from "node:child_process";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const CLI = join(ROOT, "dist/apps/purchase/cli.js");
+const NO_SOURCES = /^(node_modules|dist|\.git)(\/|$)|\.(test|test-d|suite)\.ts$/;
+
+/** Compiles the app if it is not compiled, or its sources have changed since: what runs is what a user runs. */
+export async function buildIfStale(): Promise<void> {
+  const builtMs = await stat(CLI).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  const names = await readdir(ROOT, { recursive: true });
+  const sources = names.filter((name) => name.endsWith(".ts") && !NO_SOURCES.test(name.replaceAll("\\", "/")));
+  const changedMs = await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs));
+  if (builtMs > Math.max(...changedMs)) return;
+  await promisify(execFile)("npm", ["run", "build"], { cwd: ROOT });
+}
