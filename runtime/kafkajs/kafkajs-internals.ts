@@ -236,11 +236,16 @@ export class KafkaJsClient {
     const handshake = kafkaJsRequest<{ errorCode: number; enabledMechanisms: string[] }>("SaslHandshake", {
       mechanism: "PLAIN",
     });
+    const giveUp = (): void => again.destroy(new Error("no answer while asking for logins"));
+    const timer = setTimeout(giveUp, AUTHENTICATION_TIMEOUT_MS);
+    signal.addEventListener("abort", giveUp);
     try {
       const { errorCode, enabledMechanisms } = await again.send(handshake, await handshake.encode());
       if (errorCode === CODE.ILLEGAL_SASL_STATE) return undefined;
       return loginExpected(closed.address, enabledMechanisms);
     } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
       again.destroy(new Error("asked"));
     }
   }

@@ -1,6 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { connect, createServer, type Server } from "node:net";
-import type { KafkaConfig, SASLOptions } from "kafkajs";
+import { type KafkaConfig, logLevel, type SASLOptions } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type SecuredKafka, startSecuredKafka } from "../../testing/kafka/secured-kafka.js";
 import { ConfigError, UnavailableError } from "../errors.js";
@@ -134,6 +134,31 @@ describe("who may not is told why, at once and in one line", () => {
     expect((await refusal(plaintext, { ssl })).message).toContain(`${plaintext} does not talk TLS`);
     expect((await refusal(kafka.at.SASL, { ssl, sasl: login("plain") })).message).toContain("does not talk TLS");
   });
+});
+
+test("KafkaJS's own debug log, passed on, holds no password", async () => {
+  const lines: string[] = [];
+  const note = (data: object, message: string): void => void lines.push(`${message} ${JSON.stringify(data)}`);
+  for (const [mechanism, password] of MECHANISMS.flatMap((one) => [
+    [one, kafka.user.password] as const,
+    [one, "wr0ng-Wort"] as const,
+  ])) {
+    const client = { brokers: [kafka.at.SASL], sasl: login(mechanism, password), logLevel: logLevel.DEBUG };
+    const transport = new KafkaJsTransport({ client, logger: { debug: note, info: note, warn: note, error: note } });
+    const failure = await transport.connect().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(failure === undefined).toBe(password === kafka.user.password);
+    await transport.close();
+  }
+  const said = lines.join("\n");
+  expect(said).toContain("SaslAuthenticate");
+  for (const password of [kafka.user.password, "wr0ng-Wort"]) {
+    expect(said).not.toContain(password);
+    expect(said).not.toContain(Buffer.from(password).toString("base64"));
+    expect(said).not.toContain(JSON.stringify([...Buffer.from(password)]).slice(1, -1));
+  }
 });
 
 test("files that hold no certificates are wrong settings, before anything is connected", () => {
