@@ -1,0 +1,75 @@
+import type { ProcessingGuarantee } from "../../runtime/config.js";
+import type { FaultRates } from "./network.js";
+import type { Event } from "./pipeline.js";
+import type { Random } from "./random.js";
+
+export interface Plan {
+  readonly guarantee: ProcessingGuarantee;
+  readonly partitions: number;
+  readonly instances: number;
+  readonly commitIntervalMs: number;
+  readonly rates: FaultRates;
+  /** How long things go wrong. */
+  readonly chaosMs: number;
+  /** Between two things that are done to processes, clocks and disks. */
+  readonly pauseMs: number;
+  /** Processes stop and lines are cut for longer than a session lasts, and requests arrive late. */
+  readonly zombies: boolean;
+  readonly clocksJump: boolean;
+  readonly disksFail: boolean;
+  /** The most that one look at the clock takes. */
+  readonly lookMs: number;
+  /** Written while things go wrong, each batch at its time. */
+  readonly events: readonly Event[];
+  /** Written when all is well again: every row is touched once more, so that what is wrong in it shows. */
+  readonly lastEvents: readonly Event[];
+}
+
+const COLORS = ["red", "green", "blue"];
+const KEYS_PER_PARTITION = 3;
+const FIRST_EVENT_MS = 1_749_999_990_000;
+
+export function planOf(random: Random): Plan {
+  const partitions = random.between(1, 3);
+  const most = random.pick([0.003, 0.01, 0.03]);
+  const zombies = random.happens(0.6);
+  const rate = (): number => (random.happens(0.7) ? random.fraction() * most : 0);
+  const plan = {
+    guarantee: random.happens(0.7) ? ("exactly_once" as const) : ("at_least_once" as const),
+    partitions,
+    instances: random.pick([1, 2, 2, 3, 3]),
+    commitIntervalMs: random.pick([20, 100, 400]),
+    rates: { lostRequest: rate(), lostAnswer: rate(), late: zombies ? rate() : 0, repeated: rate(), slow: rate() * 3 },
+    chaosMs: random.between(6_000, 14_000),
+    pauseMs: random.pick([200, 500]),
+    zombies,
+    clocksJump: random.happens(0.4),
+    disksFail: random.happens(0.5),
+    lookMs: random.pick([0, 0, 2, 15]),
+  };
+  const count = random.between(60, 300);
+  const next = eventSource(partitions, random);
+  const events = Array.from({ length: count }, () => next(random.between(0, partitions)));
+  const lastEvents = Array.from({ length: partitions * KEYS_PER_PARTITION * 2 }, (_, at) =>
+    next(at % partitions, Math.floor(at / partitions) % KEYS_PER_PARTITION),
+  );
+  return { ...plan, events, lastEvents };
+}
+
+/** Events whose time goes on, now and then by a leap, with some that are late and some that are too late. */
+function eventSource(partitions: number, random: Random): (partition: number, key?: number) => Event {
+  const nowMs = Array.from({ length: partitions }, () => FIRST_EVENT_MS);
+  let id = 0;
+  return (partition, key = random.between(0, KEYS_PER_PARTITION)) => {
+    nowMs[partition] = (nowMs[partition] as number) + (random.happens(0.04) ? 40_000 : random.between(0, 3_000));
+    const behindMs = random.happens(0.3) ? random.between(0, 45_000) : 0;
+    return {
+      id: id++,
+      partition,
+      key: `k${partition}${key}`,
+      color: random.pick(COLORS),
+      amount: random.between(1, 100),
+      timestampMs: (nowMs[partition] as number) - behindMs,
+    };
+  };
+}

@@ -1,0 +1,58 @@
+import { describe, expect, test } from "vitest";
+import type { PlantedBug } from "./planted-bugs.js";
+import { type SimulationResult, simulate } from "./simulation.js";
+
+const SEEDS = 50;
+const FIRST_SEED = 1;
+const TIMEOUT_MS = 120_000;
+
+/** For people, when a run fails. */
+function told({ seed, failures }: SimulationResult): string {
+  return [`seed ${seed}; again: npm run test:sim -- --from ${seed} --seeds 1 --trace`, ...failures].join("\n  ");
+}
+
+async function firstFailure(seeds: number, bug?: PlantedBug): Promise<SimulationResult | undefined> {
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
+    const result = await simulate({ seed, ...(bug === undefined ? {} : { bug }) });
+    if (result.failures.length > 0) return result;
+  }
+  return undefined;
+}
+
+describe("whatever dies, hangs, is cut off or forgets", () => {
+  test(
+    "every result is the model's: each once under exactly_once, none lost or counted twice under at_least_once",
+    async () => {
+      const failed = await firstFailure(SEEDS);
+      expect(failed === undefined ? "no seed failed" : told(failed)).toBe("no seed failed");
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe("the simulation", () => {
+  test("gives the same run for the same seed, and another one for another", async () => {
+    const seeds = [3, 4, 5];
+    const digests = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for (const seed of seeds) found.push((await simulate({ seed })).digest);
+      return found;
+    };
+    const first = await digests();
+    expect(await digests()).toEqual(first);
+    expect(new Set(first).size).toBe(seeds.length);
+  });
+
+  test.each([
+    ["SQLite written before Kafka has committed", "sqlite-before-kafka", 50],
+    ["offsets taken from anyone, without a generation", "no-fencing", 150],
+    ["a checkpoint written before its rows", "checkpoint-early", 150],
+  ] as const)(
+    "finds a planted bug: %s",
+    async (_, bug, seedsMax) => {
+      const found = await firstFailure(seedsMax, bug);
+      expect(found?.failures[0]).toMatch(/^(sums|flagged|late|finals|colors) of /);
+    },
+    TIMEOUT_MS,
+  );
+});

@@ -1,0 +1,25 @@
+import { createHash, type Hash } from "node:crypto";
+
+/** What happened in a run, line by line: its hash says whether two runs were the same, its end tells how one failed. */
+export class Trace {
+  readonly #hash: Hash = createHash("sha256");
+  readonly #lines: string[] | undefined;
+
+  constructor(options: { readonly keep: boolean }) {
+    this.#lines = options.keep ? [] : undefined;
+  }
+
+  add(nowMs: number, line: string): void {
+    const text = `${nowMs.toFixed(2)} ${line}`;
+    this.#hash.update(text);
+    this.#lines?.push(text);
+  }
+
+  get lines(): readonly string[] {
+    return this.#lines ?? [];
+  }
+
+  digest(): string {
+    return this.#hash.digest("hex");
+  }
+}
