@@ -62,3 +62,20 @@ test("taking leaves nothing behind", () => {
   expect(outputs.isEmpty).toBe(true);
   expect(texts(outputs)).toEqual([]);
 });
+
+test("records of a topic that becomes known between two of them are not sent in the wrong order", () => {
+  let partitions: number | undefined;
+  const outputs = new RecordCollector(() => partitions);
+  send(outputs, "first", unknown);
+  partitions = 2;
+  send(outputs, "second", unknown);
+  outputs.keep();
+  expect(outputs.take()).toMatchObject({
+    batches: [],
+    unplaced: [{ value: Buffer.from("first") }, { value: Buffer.from("second") }],
+  });
+
+  send(outputs, "third", unknown);
+  outputs.keep();
+  expect(texts(outputs)).toEqual(["third"]);
+});

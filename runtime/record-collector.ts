@@ -53,6 +53,8 @@ interface Undo {
 export class RecordCollector {
   #lanes = new Map<string, (Lane | undefined)[]>();
   #unplaced: UnplacedRecord[] = [];
+  /** A topic that becomes known between two takings stays unplaced until the next: placed records are sent first. */
+  readonly #unplacedTopics = new Set<string>();
   #undo: Undo[] = [];
   #unplacedKept = 0;
   #bytes = 0;
@@ -76,8 +78,10 @@ export class RecordCollector {
     value: Uint8Array | null,
     headers: Headers,
   ): void {
-    const partitions = this.partitionCount(destination.topic);
+    const isUnplaced = this.#unplacedTopics.has(destination.topic);
+    const partitions = isUnplaced ? undefined : this.partitionCount(destination.topic);
     if (partitions === undefined) {
+      this.#unplacedTopics.add(destination.topic);
       this.#unplaced.push({ destination, choosePartition, timestampMs, key, value, headers });
       this.#bytes += (key?.byteLength ?? 0) + (value?.byteLength ?? 0);
       return;
@@ -122,6 +126,7 @@ export class RecordCollector {
     const unplaced = this.#unplaced;
     this.#lanes = new Map();
     this.#unplaced = [];
+    this.#unplacedTopics.clear();
     this.#undo = [];
     this.#unplacedKept = 0;
     this.#bytes = 0;
