@@ -1,4 +1,4 @@
-import { type Event, isFlagged, WINDOW } from "./pipeline.js";
+import { type Event, isBroken, isFlagged, WINDOW } from "./pipeline.js";
 
 export interface Sums {
   readonly n: number;
@@ -9,6 +9,8 @@ export interface Sums {
 export interface Expected {
   /** By key: ids, in order. */
   readonly flagged: ReadonlyMap<string, readonly number[]>;
+  readonly oddFlagged: ReadonlyMap<string, readonly number[]>;
+  readonly broken: ReadonlyMap<string, readonly number[]>;
   readonly late: ReadonlyMap<string, readonly number[]>;
   /** By key and window start: each value that a window had, the last of them for good. */
   readonly sums: ReadonlyMap<string, readonly Sums[]>;
@@ -20,6 +22,8 @@ export interface Expected {
 /** `partitions`: the events of each input partition, in the order of the log. */
 export function expectedOf(partitions: readonly (readonly Event[])[]): Expected {
   const flagged = new Map<string, number[]>();
+  const oddFlagged = new Map<string, number[]>();
+  const broken = new Map<string, number[]>();
   const late = new Map<string, number[]>();
   const sums = new Map<string, Sums[]>();
   const finals = new Map<string, number>();
@@ -28,7 +32,11 @@ export function expectedOf(partitions: readonly (readonly Event[])[]): Expected 
     let streamTimeMs = -1;
     const windows = new Map<string, { readonly endMs: number; n: number }>();
     for (const event of events) {
-      if (isFlagged(event)) push(flagged, event.key, event.id);
+      if (isBroken(event)) {
+        push(broken, event.key, event.id);
+        continue;
+      }
+      if (isFlagged(event)) push(event.amount % 2 === 0 ? flagged : oddFlagged, event.key, event.id);
       colors.set(event.color, (colors.get(event.color) ?? 0) + 1);
       streamTimeMs = Math.max(streamTimeMs, event.timestampMs);
       const startMs = event.timestampMs - (event.timestampMs % WINDOW.sizeMs);
@@ -44,7 +52,7 @@ export function expectedOf(partitions: readonly (readonly Event[])[]): Expected 
     }
     for (const [at, { endMs, n }] of windows) if (endMs <= streamTimeMs - WINDOW.graceMs) finals.set(at, n);
   }
-  return { flagged, late, sums, finals, colors };
+  return { flagged, oddFlagged, broken, late, sums, finals, colors };
 }
 
 export function windowName(key: string, startMs: number): string {

@@ -1,10 +1,11 @@
 import type { ProcessingGuarantee } from "../../runtime/config.js";
 import type { FaultRates } from "./network.js";
-import type { Event } from "./pipeline.js";
+import type { Event, FinalBy } from "./pipeline.js";
 import type { Random } from "./random.js";
 
 export interface Plan {
   readonly guarantee: ProcessingGuarantee;
+  readonly finalBy: FinalBy;
   readonly partitions: number;
   readonly instances: number;
   readonly commitIntervalMs: number;
@@ -36,6 +37,7 @@ export function planOf(random: Random): Plan {
   const rate = (): number => (random.happens(0.7) ? random.fraction() * most : 0);
   const plan = {
     guarantee: random.happens(0.7) ? ("exactly_once" as const) : ("at_least_once" as const),
+    finalBy: random.pick(["emit", "emit", "suppress"] as const),
     partitions,
     instances: random.pick([1, 2, 2, 3, 3]),
     commitIntervalMs: random.pick([20, 100, 400]),

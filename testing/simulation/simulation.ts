@@ -8,7 +8,7 @@ import type { Producer } from "../../runtime/transport.js";
 import { Chaos } from "./chaos.js";
 import { expectedOf } from "./model.js";
 import { Network } from "./network.js";
-import { APPLICATION_ID, type Event, pipeline, REPARTITION, TOPICS } from "./pipeline.js";
+import { APPLICATION_ID, type Event, pipeline, REPARTITION, TOPICS, wireValueOf } from "./pipeline.js";
 import { type Plan, planOf } from "./plan.js";
 import { type PlantedBug, plantInLog } from "./planted-bugs.js";
 import { Random } from "./random.js";
@@ -81,7 +81,7 @@ class Simulation {
     const { broker } = this.#network;
     this.#log = new EmbeddedLog({ file: ":memory:", now: () => this.#time.wallClockMs(broker) });
     plantInLog(options.bug, this.#log);
-    const topology = this.#time.as(broker, pipeline);
+    const topology = pipeline(this.#plan.finalBy);
     const { bug } = options;
     this.#chaos = new Chaos(this.#plan, this.#network, this.#log, this.#random.fork(), topology, { directory, bug });
     this.#written = Array.from({ length: this.#plan.partitions }, () => []);
@@ -151,7 +151,7 @@ class Simulation {
       const producer = await this.#writer;
       const batches = events.map((event) => {
         const batch = new RecordBatch();
-        batch.append(event.timestampMs, Buffer.from(event.key), Buffer.from(JSON.stringify(event)), []);
+        batch.append(event.timestampMs, Buffer.from(event.key), wireValueOf(event), []);
         return { topic: TOPICS.input, partition: event.partition, batch };
       });
       await producer.produce(batches);

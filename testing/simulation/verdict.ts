@@ -42,6 +42,8 @@ export function differences(log: EmbeddedLog, expected: Expected, circumstances:
   const passedOn = isExactlyOnce ? sameLists : noneMissing;
   return [
     ...passedOn("flagged", expected.flagged, idsByKey(read(TOPICS.flagged))),
+    ...passedOn("odd-flagged", expected.oddFlagged, idsByKey(read(TOPICS.oddFlagged))),
+    ...passedOn("dead-letters", expected.broken, brokenIdsByKey(read(TOPICS.deadLetters))),
     ...passedOn("late", expected.late, idsByKey(read(TOPICS.late))),
     ...updates(expected.sums, byWindow<Sums>(read(TOPICS.sums)), circumstances),
     ...finals(expected.finals, byWindow<number>(read(TOPICS.finals)), isExactlyOnce),
@@ -51,6 +53,10 @@ export function differences(log: EmbeddedLog, expected: Expected, circumstances:
 
 function idsByKey(records: readonly Output[]): Map<string, number[]> {
   return grouped(records, ({ key, value }) => [key.toString(), (JSON.parse(value.toString()) as Event).id]);
+}
+
+function brokenIdsByKey(records: readonly Output[]): Map<string, number[]> {
+  return grouped(records, ({ key, value }) => [key.toString(), Number(value.toString().split(" ")[1])]);
 }
 
 function byWindow<V>(records: readonly Output[]): Map<string, V[]> {
