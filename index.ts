@@ -1,5 +1,6 @@
 // The public door. Nothing inside imports it.
 export type { StreamsMetrics } from "./metrics/metrics.js";
+export { type Compression, CorruptBatchError } from "./runtime/compression.js";
 export type { ProcessingGuarantee, StreamsConfig } from "./runtime/config.js";
 export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
@@ -19,7 +20,7 @@ export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkaj
 export { type Logger, silentLogger } from "./runtime/logger.js";
 export { partitionOf } from "./runtime/partitioner.js";
 export { type NewRecord, RecordBatch } from "./runtime/record-batch.js";
-export { CorruptBatchError, RecordCursor } from "./runtime/record-cursor.js";
+export { RecordCursor } from "./runtime/record-cursor.js";
 export { type RunOptions, run } from "./runtime/run.js";
 export {
   KafkaStreams,

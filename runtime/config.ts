@@ -1,4 +1,5 @@
 import { StreamsMetrics } from "../metrics/metrics.js";
+import { COMPRESSIONS, type Compression } from "./compression.js";
 import { type ErrorHandlers, FAIL } from "./error-handling.js";
 import { ConfigError } from "./errors.js";
 import { type Logger, silentLogger } from "./logger.js";
@@ -27,6 +28,8 @@ export interface StreamsConfig {
   readonly sessionTimeoutMs?: number;
   /** Default 10,000. How long a transaction that nobody ends may hold back readers. */
   readonly transactionTimeoutMs?: number;
+  /** Of everything that is written to Kafka: outputs and internal topics. All but gzip need a package of their own. Default `none`. */
+  readonly compression?: Compression;
   /** Of internal topics; -1 (default) is the broker's own. */
   readonly replicationFactor?: number;
   /** Uncommitted state and outputs in memory; more forces an early commit. Default 64 MiB. */
@@ -66,6 +69,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     commitIntervalMs: config.commitIntervalMs ?? 100,
     sessionTimeoutMs: config.sessionTimeoutMs ?? 45_000,
     transactionTimeoutMs: config.transactionTimeoutMs ?? 10_000,
+    compression: config.compression ?? "none",
     replicationFactor: config.replicationFactor ?? -1,
     cacheBytesMax: config.cacheBytesMax ?? 64 * 1024 * 1024,
     bufferedBytesMax: config.bufferedBytesMax ?? 32 * 1024 * 1024,
@@ -92,6 +96,9 @@ function faultsOf(config: ResolvedConfig): string[] {
   }
   if (!["exactly_once", "at_least_once"].includes(config.guarantee)) {
     faults.push(`guarantee: "${config.guarantee}" must be exactly_once or at_least_once`);
+  }
+  if (!COMPRESSIONS.includes(config.compression)) {
+    faults.push(`compression: "${config.compression}" must be one of ${COMPRESSIONS.join(", ")}`);
   }
   const numbers = {
     commitIntervalMs: [1, 3_600_000],

@@ -67,6 +67,8 @@ export class RecordBatch {
   #count = 0;
   #baseTimestampMs = 0;
   #maxTimestampMs = -1;
+  /** The batch with its records compressed: header bytes left free, then the records. */
+  #packed: { readonly codec: number; readonly bytes: Buffer } | undefined;
 
   get count(): number {
     return this.#count;
@@ -74,6 +76,27 @@ export class RecordBatch {
 
   get sizeBytes(): number {
     return this.#end;
+  }
+
+  /** The records as they stand in the batch, uncompressed: a view, valid until the next `append`. */
+  get body(): Buffer {
+    return this.#bytes.subarray(BATCH.records, this.#end);
+  }
+
+  /** True when it was packed since the last `append`, also where the records stayed as they were. */
+  get isPacked(): boolean {
+    return this.#packed !== undefined;
+  }
+
+  /** From now on it is sealed with these bytes for its records, unless they are no fewer. */
+  pack(codec: number, body: Buffer): void {
+    if (body.length >= this.#end - BATCH.records) {
+      this.#packed = { codec: 0, bytes: this.#bytes.subarray(0, this.#end) };
+      return;
+    }
+    const bytes = Buffer.allocUnsafe(BATCH.records + body.length);
+    body.copy(bytes, BATCH.records);
+    this.#packed = { codec, bytes };
   }
 
   /** False when the batch should be closed first; an empty batch takes any record, however large. */
@@ -94,6 +117,7 @@ export class RecordBatch {
       fieldSize(keyLength) +
       fieldSize(valueLength) +
       headersSize(headers);
+    this.#packed = undefined;
     this.#reserve(bodyLength + 5);
     const out = this.#bytes;
     let at = writeVarint(out, bodyLength, this.#end);
@@ -120,6 +144,7 @@ export class RecordBatch {
 
   /** Forgets what was appended since `mark`. */
   backTo(mark: BatchMark): void {
+    this.#packed = undefined;
     this.#end = mark.bytes;
     this.#count = mark.count;
     this.#maxTimestampMs = mark.maxTimestampMs;
@@ -127,12 +152,22 @@ export class RecordBatch {
 
   /** The finished bytes: a view, valid until the next `append` or `seal`. Sealing again stamps anew. */
   seal(stamp?: ProducerStamp, baseOffset = 0n): Buffer {
-    const out = this.#bytes;
+    return this.#packed === undefined
+      ? this.sealPlain(stamp, baseOffset)
+      : this.#seal(this.#packed.bytes, this.#packed.codec, stamp, baseOffset);
+  }
+
+  /** As `seal`, uncompressed also when the batch was packed. */
+  sealPlain(stamp?: ProducerStamp, baseOffset = 0n): Buffer {
+    return this.#seal(this.#bytes.subarray(0, this.#end), 0, stamp, baseOffset);
+  }
+
+  #seal(out: Buffer, codec: number, stamp: ProducerStamp | undefined, baseOffset: bigint): Buffer {
     out.writeBigInt64BE(baseOffset, BATCH.baseOffset);
-    out.writeInt32BE(this.#end - BATCH.overhead, BATCH.length);
+    out.writeInt32BE(out.length - BATCH.overhead, BATCH.length);
     out.writeInt32BE(-1, BATCH.length + 4);
     out[BATCH.magic] = 2;
-    out.writeInt16BE(stamp?.transactional ? ATTRIBUTE.transactional : 0, BATCH.attributes);
+    out.writeInt16BE(codec | (stamp?.transactional ? ATTRIBUTE.transactional : 0), BATCH.attributes);
     out.writeInt32BE(this.#count - 1, BATCH.lastOffsetDelta);
     out.writeBigInt64BE(BigInt(this.#baseTimestampMs), BATCH.baseTimestamp);
     out.writeBigInt64BE(BigInt(this.#maxTimestampMs), BATCH.maxTimestamp);
@@ -140,8 +175,8 @@ export class RecordBatch {
     out.writeInt16BE(stamp?.producerEpoch ?? -1, BATCH.producerEpoch);
     out.writeInt32BE(stamp?.baseSequence ?? -1, BATCH.baseSequence);
     out.writeInt32BE(this.#count, BATCH.count);
-    out.writeUInt32BE(crc32c(out, BATCH.attributes, this.#end), BATCH.crc);
-    return out.subarray(0, this.#end);
+    out.writeUInt32BE(crc32c(out, BATCH.attributes, out.length), BATCH.crc);
+    return out;
   }
 
   #reserve(more: number): void {

@@ -1,22 +1,10 @@
-import { gunzipSync } from "node:zlib";
-import { StreamsError } from "../topology/errors.js";
 import type { Header, Headers } from "../topology/record.js";
+import { CorruptBatchError } from "./compression.js";
 import { crc32c } from "./crc32c.js";
 import { ATTRIBUTE, BATCH, type NewRecord, type RecordBatch } from "./record-batch.js";
 import type { AbortedTransaction } from "./transport.js";
 
-/** The bytes of a batch are not what they must be: damaged on the way, or written in a format that is not read here. */
-export class CorruptBatchError extends StreamsError {
-  constructor(message: string, options?: { readonly cause?: unknown }) {
-    super("CORRUPT_BATCH", message, options);
-  }
-}
-
 const NO_HEADERS: Headers = [];
-const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
-
-/** The most that one compressed batch may grow to: a bomb must not take the process down. */
-const INFLATED_BYTES_MAX = 256 * 1024 * 1024;
 
 /**
  * Reads the records of a fetched record set one by one, without an object per record: the fields say where the cursor
@@ -33,6 +21,7 @@ export class RecordCursor {
   nextOffset: number;
 
   readonly #set: Buffer;
+  readonly #inflated: ReadonlyMap<number, Buffer> | undefined;
   readonly #aborted: readonly AbortedTransaction[];
   readonly #open = new Set<bigint>();
   #abortedSeen = 0;
@@ -58,8 +47,10 @@ export class RecordCursor {
     readonly records: Buffer;
     readonly aborted: readonly AbortedTransaction[];
     readonly offset: number;
+    readonly inflated?: ReadonlyMap<number, Buffer>;
   }) {
     this.#set = fetched.records;
+    this.#inflated = fetched.inflated;
     this.#body = fetched.records;
     this.#from = fetched.offset;
     this.nextOffset = fetched.offset;
@@ -170,14 +161,15 @@ export class RecordCursor {
     this.#baseTimestampMs = Number(set.readBigInt64BE(start + BATCH.baseTimestamp));
     this.#appendTimestampMs =
       attributes & ATTRIBUTE.logAppendTime ? Number(set.readBigInt64BE(start + BATCH.maxTimestamp)) : -1;
-    const codec = attributes & ATTRIBUTE.codecMask;
-    if (codec === 0) {
+    if ((attributes & ATTRIBUTE.codecMask) === 0) {
       this.#body = set;
       this.#bodyEnd = end;
       this.#at = start + BATCH.records;
     } else {
-      this.#body = inflate(codec, set.subarray(start + BATCH.records, end));
-      this.#bodyEnd = this.#body.length;
+      const inflated = this.#inflated?.get(start);
+      if (inflated === undefined) throw new CorruptBatchError("a record batch is compressed, and was not unpacked");
+      this.#body = inflated;
+      this.#bodyEnd = inflated.length;
       this.#at = 0;
     }
   }
@@ -244,20 +236,6 @@ export class RecordCursor {
   }
 }
 
-function inflate(codec: number, bytes: Buffer): Buffer {
-  if (codec !== 1) {
-    throw new StreamsError(
-      "UNSUPPORTED_CODEC",
-      `a record batch is compressed with ${CODECS[codec] ?? `codec ${codec}`}; only none and gzip are read`,
-    );
-  }
-  try {
-    return gunzipSync(bytes, { maxOutputLength: INFLATED_BYTES_MAX });
-  } catch (cause) {
-    throw new CorruptBatchError("a record batch does not unpack as gzip", { cause });
-  }
-}
-
 /** The position behind the whole batches of a record set, read from their headers alone: what a prefetch asks for next. */
 export function positionAfter(records: Buffer, offset: number): number {
   let position = offset;
@@ -274,7 +252,7 @@ export function positionAfter(records: Buffer, offset: number): number {
 
 /** The records of a batch that was built here, as copies: for splitting a refused one. */
 export function recordsOf(batch: RecordBatch): NewRecord[] {
-  const cursor = new RecordCursor({ records: Buffer.from(batch.seal()), aborted: [], offset: 0 });
+  const cursor = new RecordCursor({ records: Buffer.from(batch.sealPlain()), aborted: [], offset: 0 });
   const records: NewRecord[] = [];
   while (cursor.next()) {
     records.push({ timestampMs: cursor.timestampMs, key: cursor.key, value: cursor.value, headers: cursor.headers });

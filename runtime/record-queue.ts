@@ -1,6 +1,7 @@
 import { StreamsError } from "../topology/errors.js";
 import type { SourceNode } from "../topology/processor-topology.js";
 import { CurrentRecord, type Headers } from "../topology/record.js";
+import { fetchedBytes } from "./compression.js";
 import { positionAfter, RecordCursor } from "./record-cursor.js";
 import type { FetchedPartition } from "./transport.js";
 
@@ -102,7 +103,7 @@ export class RecordQueue {
     if (next === fetched.offset) return;
     this.#fetchPosition = next;
     this.#waiting.push(fetched);
-    this.#bufferedBytes += fetched.records.length;
+    this.#bufferedBytes += fetchedBytes(fetched);
     if (this.#head === "none") this.advance();
   }
 
@@ -120,7 +121,7 @@ export class RecordQueue {
       }
       const fetched = this.#waiting.shift();
       this.#cursor = fetched === undefined ? undefined : new RecordCursor(fetched);
-      this.#cursorBytes = fetched?.records.length ?? 0;
+      this.#cursorBytes = fetched === undefined ? 0 : fetchedBytes(fetched);
       if (fetched === undefined) {
         this.#head = "none";
         return;

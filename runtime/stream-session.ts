@@ -86,11 +86,15 @@ export class StreamSession {
       names: this.#names,
       files,
     });
-    // Only under at_least_once are outputs outside of the transaction, where nothing else fences an instance that was frozen.
-    this.#outputs = transport.openProducer({ mayWrite: () => ["stable", "rebalancing"].includes(this.#member.status) });
+    this.#outputs = transport.openProducer({
+      compression: config.compression,
+      // Only under at_least_once are outputs outside of the transaction, where nothing else fences an instance that was frozen.
+      mayWrite: () => ["stable", "rebalancing"].includes(this.#member.status),
+    });
     this.#transactions = transport.openTransactionalProducer({
       transactionalId: options.transactionalId,
       transactionTimeoutMs: config.transactionTimeoutMs,
+      compression: config.compression,
     });
     this.#member = transport.openGroupMember({
       groupId: config.applicationId,

@@ -103,6 +103,8 @@ export interface FetchedPartition extends TopicPartition {
   /** The position that was asked for. */
   readonly offset: number;
   readonly records: Buffer;
+  /** The unpacked records of each compressed batch, by where the batch begins in `records`. */
+  readonly inflated?: ReadonlyMap<number, Buffer>;
   readonly aborted: readonly AbortedTransaction[];
   readonly highWatermark: number;
   readonly lastStableOffset: number;
@@ -130,6 +132,8 @@ export type Refusal = "message-too-large" | "invalid-timestamp" | "invalid-recor
 export type ProduceResult = { readonly baseOffset: number } | { readonly refusal: Refusal; readonly message: string };
 
 export interface ProducerOptions {
+  /** Of the batches on the wire and in the broker's log; `none` by default. The embedded log keeps them as they are. */
+  readonly compression?: import("./compression.js").Compression;
   /** Asked before each request. False: what the records were made from may have another owner, so `produce` throws a FencedError. */
   readonly mayWrite?: () => boolean;
 }
@@ -141,7 +145,7 @@ export interface Producer {
   close(): Promise<void>;
 }
 
-export interface TransactionalProducerOptions {
+export interface TransactionalProducerOptions extends ProducerOptions {
   readonly transactionalId: string;
   readonly transactionTimeoutMs: number;
 }

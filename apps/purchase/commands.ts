@@ -11,6 +11,7 @@ import { RestoreBar } from "./restore-bar.js";
 import { runPipeline } from "./run.js";
 import { SendError } from "./sender.js";
 import {
+  COMPRESSION,
   CONNECTION,
   EMISSION,
   ENGINE,
@@ -54,6 +55,7 @@ const RUN = {
   ...CONNECTION,
   ...INSTANCE,
   ...ENGINE,
+  ...COMPRESSION,
   ...TOPICS,
   ...EMISSION,
   ...REPLICATION,
@@ -61,7 +63,7 @@ const RUN = {
   ...HTTP,
   ...LOGGING,
 };
-const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...LOGGING };
+const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...LOGGING };
 const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...DEMO_LOGGING };
 const LIVE = { ...CONNECTION, ...TOPICS, ...LOGGING };
 const TOPOLOGY = { ...TOPICS, ...EMISSION };

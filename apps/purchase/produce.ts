@@ -6,7 +6,7 @@ import type { CommandIo } from "./io.js";
 import { Pacer } from "./pacer.js";
 import { pause } from "./reader.js";
 import { send } from "./sender.js";
-import type { REPLICATION, SIMULATOR } from "./setting-table.js";
+import type { COMPRESSION, REPLICATION, SIMULATOR } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { type SimulatedRecord, Simulator } from "./simulator.js";
 import { formatCount, formatDuration } from "./text.js";
@@ -15,7 +15,7 @@ import { ensureInputTopic } from "./topics.js";
 export type SimulatorSettings = Values<typeof SIMULATOR>;
 export type ProduceSettings = SimulatorSettings &
   ConnectionSettings &
-  Values<typeof REPLICATION> & { readonly inputTopic: string };
+  Values<typeof REPLICATION & typeof COMPRESSION> & { readonly inputTopic: string };
 
 /** Records sent at once: large enough for whole batches, small enough to stop between two. */
 const CHUNK_MAX = 5_000;
@@ -73,7 +73,7 @@ export function seedOf({ seed }: SimulatorSettings): number {
 /** The `produce` command: the simulator into a topic of a real Kafka. */
 export async function produce(settings: ProduceSettings, io: CommandIo): Promise<number> {
   const transport = connectKafka("produce", settings, io.logger);
-  const { inputTopic: topic, partitions, replicationFactor } = settings;
+  const { inputTopic: topic, partitions, replicationFactor, compression } = settings;
   const seed = seedOf(settings);
   const counts = { sent: 0, late: 0, expired: 0, invalid: 0 };
   const startedMs = Date.now();
@@ -82,7 +82,7 @@ export async function produce(settings: ProduceSettings, io: CommandIo): Promise
   try {
     await transport.connect();
     await ensureInputTopic(transport.topics, { topic, partitions, replicationFactor });
-    await sendPurchases(transport.openProducer(), settings, {
+    await sendPurchases(transport.openProducer({ compression }), settings, {
       seed,
       signal: io.stop,
       onMade: ({ expected }) => {

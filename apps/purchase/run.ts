@@ -2,14 +2,22 @@ import { run, type Transport } from "millrace";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
 import type { CommandIo } from "./io.js";
 import type { RestoreBar } from "./restore-bar.js";
-import type { EMISSION, ENGINE, EXPECTED, HTTP, INSTANCE, REPLICATION } from "./setting-table.js";
+import type { COMPRESSION, EMISSION, ENGINE, EXPECTED, HTTP, INSTANCE, REPLICATION } from "./setting-table.js";
 import { SettingsError, type Values } from "./settings.js";
 import { ensureOutputTopics, type TopicNames } from "./topics.js";
 import { purchaseTopology } from "./topology.js";
 
 export type RunSettings = ConnectionSettings &
   TopicNames &
-  Values<typeof EMISSION & typeof ENGINE & typeof INSTANCE & typeof HTTP & typeof REPLICATION & typeof EXPECTED>;
+  Values<
+    typeof EMISSION &
+      typeof ENGINE &
+      typeof INSTANCE &
+      typeof HTTP &
+      typeof REPLICATION &
+      typeof COMPRESSION &
+      typeof EXPECTED
+  >;
 
 /** The `run` command: one instance of the pipeline on a real Kafka, until it is told to end. */
 export async function runPipeline(settings: RunSettings, io: CommandIo, bar: RestoreBar): Promise<number> {
@@ -17,7 +25,7 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
   const topology = purchaseTopology(settings).build();
   const { applicationId, stateDir, groupInstanceId, commitIntervalMs, sessionTimeoutMs, transactionTimeoutMs } =
     settings;
-  const { replicationFactor, stateCacheBytesMax, bufferedBytesMax, autoOffsetReset, onClose } = settings;
+  const { compression, replicationFactor, stateCacheBytesMax, bufferedBytesMax, autoOffsetReset, onClose } = settings;
   const config = {
     applicationId,
     transport,
@@ -27,6 +35,7 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
     commitIntervalMs,
     sessionTimeoutMs,
     transactionTimeoutMs,
+    compression,
     replicationFactor,
     cacheBytesMax: stateCacheBytesMax,
     bufferedBytesMax,

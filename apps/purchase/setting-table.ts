@@ -125,6 +125,15 @@ export const EXPECTED = {
   ),
 };
 
+export const COMPRESSION = {
+  compression: setting(
+    "COMPRESSION",
+    oneOf("none", "gzip", "snappy", "lz4", "zstd"),
+    "none",
+    "of what is written to Kafka; all but gzip need a package of their own",
+  ),
+};
+
 export const REPLICATION = {
   replicationFactor: setting(
     "REPLICATION_FACTOR",

@@ -1,3 +1,4 @@
+import { inflateFetched } from "../compression.js";
 import { NotAuthorizedError, UnavailableError } from "../errors.js";
 import type { FetchedPartition, Fetcher, FetcherOptions, FetchPosition, FetchRequest } from "../transport.js";
 import type { Cluster } from "./cluster.js";
@@ -49,6 +50,14 @@ export class KafkaJsFetcher implements Fetcher {
   }
 
   async fetch(request: FetchRequest): Promise<readonly FetchedPartition[]> {
+    return inflateFetched(await this.#fetch(request));
+  }
+
+  async close(): Promise<void> {
+    this.#cluster.close();
+  }
+
+  async #fetch(request: FetchRequest): Promise<readonly FetchedPartition[]> {
     if (this.#cluster.signal.aborted) throw new UnavailableError(`fetcher ${this.#options.name} is closed`);
     const deadline = new Deadline(request.maxWaitMs);
     for (;;) {
@@ -61,10 +70,6 @@ export class KafkaJsFetcher implements Fetcher {
       const answered = this.#take(request.positions);
       if (answered.length > 0 || deadline.isOver || this.#cluster.signal.aborted) return answered;
     }
-  }
-
-  async close(): Promise<void> {
-    this.#cluster.close();
   }
 
   /** Sends a poll to each broker that leads some of the positions and has none under way. */

@@ -1,4 +1,5 @@
 import { invariant } from "../../topology/errors.js";
+import { type Compression, codecOf, compressBatches } from "../compression.js";
 import {
   AmbiguousCommitError,
   ConfigError,
@@ -66,13 +67,20 @@ export class KafkaJsProducer implements Producer {
   readonly #cluster: Cluster;
   readonly #writer: BatchWriter;
 
-  constructor(cluster: Cluster, options: ProducerOptions = {}) {
+  readonly #compression: Compression;
+
+  constructor(cluster: Cluster, { compression = "none", mayWrite }: ProducerOptions = {}) {
     this.#cluster = cluster;
-    this.#writer = new BatchWriter(cluster, null, options.mayWrite);
+    this.#compression = compression;
+    this.#writer = new BatchWriter(cluster, null, mayWrite);
   }
 
   async produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]> {
     const all = outgoing(batches);
+    await compressBatches(
+      batches.map(({ batch }) => batch),
+      this.#compression,
+    );
     for (const round of inRounds(all)) await this.#writeRound(round);
     return resultsOf(all);
   }
@@ -117,6 +125,7 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   readonly transactionalId: string;
   readonly #cluster: Cluster;
   readonly #transactionTimeoutMs: number;
+  readonly #compression: Compression;
   readonly #writer: BatchWriter;
   readonly #partitions = new Set<string>();
   readonly #groups = new Set<string>();
@@ -124,14 +133,18 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   /** A request of this transaction ended without an answer: only a new epoch makes sure of what is open. */
   #isUncertain = false;
 
-  constructor(cluster: Cluster, { transactionalId, transactionTimeoutMs }: TransactionalProducerOptions) {
+  constructor(cluster: Cluster, options: TransactionalProducerOptions) {
+    const { transactionalId, transactionTimeoutMs, compression = "none" } = options;
     this.transactionalId = transactionalId;
+    this.#compression = compression;
     this.#cluster = cluster;
     this.#transactionTimeoutMs = transactionTimeoutMs;
     this.#writer = new BatchWriter(cluster, transactionalId);
   }
 
   async initialize(): Promise<void> {
+    // A package that is missing is said before anything was read, not at the first commit.
+    if (this.#compression !== "none") await codecOf(this.#compression);
     this.#state = "uninitialized";
     this.#endLocally();
     const what = { transactionalId: this.transactionalId, transactionTimeoutMs: this.#transactionTimeoutMs };
@@ -156,6 +169,10 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   async produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]> {
     invariant(this.#state === "in-transaction", `${this.transactionalId} produces between begin and commit`);
     const all = outgoing(batches);
+    await compressBatches(
+      batches.map(({ batch }) => batch),
+      this.#compression,
+    );
     await this.#fenced("produce", async () => {
       await this.#addPartitions(all);
       for (const round of inRounds(all)) await this.#writer.write(round.filter((batch) => batch.result === undefined));
