@@ -1,3 +1,5 @@
+export { type AvroOptions, avro } from "./avro.js";
+export type { InferAvro, LongType } from "./avro-schema.js";
 export { json, SchemaError, unvalidatedJson } from "./json.js";
 export { nullable } from "./nullable.js";
 export {
