@@ -30,6 +30,7 @@ export {
   type TaskStatus,
 } from "./runtime/streams.js";
 export type * from "./runtime/transport.js";
+export { compareWithState } from "./stores/stored-stores.js";
 export * from "./topology/aggregators.js";
 export { type DescribeFormat, describe } from "./topology/describe.js";
 export { StreamsBuilder } from "./topology/dsl.js";
@@ -46,4 +47,5 @@ export type {
 } from "./topology/processor-topology.js";
 export type { Header, Headers, RecordContext, TopicPartition } from "./topology/record.js";
 export type { Row } from "./topology/state-store.js";
+export type { StoreChange } from "./topology/store-changes.js";
 export * from "./topology/windows.js";

@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import { encodeCommitMetadata } from "./commit-metadata.js";
 import { type StartFacts, startPosition } from "./start-position.js";
 
+const NOTE = Buffer.from("s");
 const clocks = { count: { streamTimeMs: 5_000, emittedUpToMs: -1 } };
-const ours = (commitNumber: number): string => encodeCommitMetadata({ commitNumber, owner: "me", clocks });
+const ours = (commitNumber: number): string =>
+  encodeCommitMetadata({ commitNumber, owner: "me", clocks, stores: NOTE });
 const source = {
   topic: "in",
   partition: 0,
@@ -21,6 +23,7 @@ const facts: StartFacts = {
   checkpoint: undefined,
   timedNodes: ["count"],
   onOffsetOutOfRange: "fail",
+  storesNote: NOTE,
 };
 const checkpoint = {
   commitNumber: 9,
@@ -88,6 +91,13 @@ describe("startPosition", () => {
   ])("state without offsets and with %s is refused: everything would count twice", (_, local) => {
     const lost = { ...facts, checkpoint: local, sources: [{ ...source, committed: undefined, metadata: "" }] };
     expect(() => startPosition(lost)).toThrow(expect.objectContaining({ code: "NO_OFFSETS_FOR_STATE" }));
+  });
+
+  test("a task whose stores are not those of its last commit says so in a commit before it goes on", () => {
+    expect(startPosition({ ...facts, storesNote: Buffer.from("other") })).toMatchObject({
+      offsets: [{ offset: 40 }],
+      isNew: true,
+    });
   });
 
   test("a source topic that was added to the topology starts by its reset policy", () => {

@@ -25,7 +25,7 @@ export interface StartPosition {
   readonly offsets: readonly (TopicPartition & { readonly offset: number })[];
   readonly commitNumber: number;
   readonly clocks: Readonly<Record<string, Clock>>;
-  /** True when a position was chosen here: it is committed before the first fetch, else `latest` would choose again after a rebalance (protocol 14). */
+  /** True when a position was chosen here, or the stores are not those of the last commit: it is committed before the first fetch, else `latest` would choose again after a rebalance (protocol 14). */
   readonly isNew: boolean;
 }
 
@@ -38,6 +38,8 @@ export interface StartFacts {
   /** Names of the nodes with a clock. */
   readonly timedNodes: readonly string[];
   readonly onOffsetOutOfRange: "fail" | "earliest" | "latest";
+  /** What the task's commits will say about its stores. */
+  readonly storesNote: Buffer;
 }
 
 /**
@@ -68,7 +70,11 @@ export function startPosition(facts: StartFacts): StartPosition {
     offsets,
     commitNumber: Math.max(newest?.commitNumber ?? 0, facts.checkpoint?.commitNumber ?? 0),
     clocks: laterClocks(newest?.clocks ?? {}, facts.checkpoint?.clocks ?? {}),
-    isNew: isUncommitted || offsets.some(({ offset }, at) => offset !== facts.sources[at]?.committed),
+    // A store that is new must be known before its first changelog record: else that would look like an older topology's.
+    isNew:
+      isUncommitted ||
+      newest?.stores?.equals(facts.storesNote) !== true ||
+      offsets.some(({ offset }, at) => offset !== facts.sources[at]?.committed),
   };
 }
 

@@ -6,8 +6,9 @@ import { decodeCommitMetadata } from "./commit-metadata.js";
 import type { ResolvedConfig } from "./config.js";
 import { FatalError, FencedError, InstanceFencedError, UnavailableError } from "./errors.js";
 import { Fetching } from "./fetching.js";
-import { ensureInternalTopics, planLayout, sourceTopics, TopicNames } from "./internal-topics.js";
+import { sourceTopics, TopicNames } from "./internal-topics.js";
 import { Maintenance } from "./maintenance.js";
+import { prepareTopics } from "./prepare-topics.js";
 import { stableOffsets } from "./stable-offsets.js";
 import { formatTaskId, parseTaskId, type StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
@@ -158,15 +159,8 @@ export class StreamSession {
     try {
       if (!(await this.#sourcesExist())) return;
       await this.#config.onSourcesFound();
-      const layout = planLayout(
-        this.#options.topology,
-        this.#names,
-        (topic) => this.#directory.partitionCount(topic),
-        this.#config.replicationFactor,
-      );
-      await ensureInternalTopics(layout, this.#directory);
-      await this.#directory.lookUp(sinkTopics(this.#options.topology), { purpose: "Write" });
-      this.#taskCounts = layout.taskCounts;
+      const { topology, files } = this.#options;
+      this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files);
       await this.#transactions.initialize();
       while (!this.#closing) {
         await this.#join();
@@ -436,10 +430,4 @@ async function isWithin(work: Promise<void>, timeoutMs: number): Promise<boolean
   const result = await Promise.race([work.then(() => true), timeout]);
   clearTimeout(timer);
   return result;
-}
-
-/** Fixed topics that the sinks write to: known beforehand, so that records are placed as they are sent. */
-function sinkTopics(topology: ProcessorTopology): string[] {
-  const refs = topology.subTopologies.flatMap((sub) => sub.sinks.map((sink) => sink.topic));
-  return refs.flatMap((topic) => (typeof topic === "function" || topic.internal ? [] : [topic.name]));
 }

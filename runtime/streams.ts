@@ -92,7 +92,7 @@ export class KafkaStreams {
     const { applicationId, stateDir, groupInstanceId, transport } = this.#config;
     this.#moveTo("REBALANCING");
     try {
-      this.#files = StateFiles.lock({ stateDir, applicationId });
+      this.#files = StateFiles.lock({ stateDir, applicationId, topology: this.#topology.hash });
       await transport.connect();
     } catch (error) {
       this.#fail(error);

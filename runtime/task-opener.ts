@@ -5,6 +5,7 @@ import type { Clock } from "../topology/processor.js";
 import type { ProcessorTopology, SubTopology } from "../topology/processor-topology.js";
 import type { TopicPartition } from "../topology/record.js";
 import type { ResolvedConfig } from "./config.js";
+import { encodeStores } from "./definition-hashes.js";
 import { DELETE_RETENTION_MS, type TopicNames, topicsRead } from "./internal-topics.js";
 import { type RestoreJob, restore } from "./restore.js";
 import { settleOrphans, stableOffsets } from "./stable-offsets.js";
@@ -152,6 +153,7 @@ export class TaskOpener {
       commitNumber: start.commitNumber,
       clocks: laterClocks(start.clocks, restoredClocks(subTopology, state)),
       topicIds,
+      storesNote: this.#storesNote(subTopology),
     });
   }
 
@@ -228,6 +230,7 @@ export class TaskOpener {
       checkpoint,
       timedNodes: subTopology.processors.filter(({ timed }) => timed).map((node) => node.name),
       onOffsetOutOfRange: config.onOffsetOutOfRange,
+      storesNote: this.#storesNote(subTopology),
     });
     const jobs = changelogs.map(({ store, topic, partition, low, high }): RestoreJob => {
       const position = Math.max(checkpoint?.changelogOffsets[store] ?? low, low);
@@ -280,6 +283,12 @@ export class TaskOpener {
     return this.#subTopology(id)
       .stores.filter(({ changelog }) => changelog)
       .map(({ name }) => ({ store: name, topic: this.#options.names.changelog(name), partition: id.partition }));
+  }
+
+  #storesNote(subTopology: SubTopology): Buffer {
+    const { names, directory } = this.#options;
+    const counts = topicsRead(subTopology, names).map((topic) => directory.partitionCount(topic) ?? 0);
+    return encodeStores(subTopology, Math.max(...counts));
   }
 
   #subTopology(id: TaskId): SubTopology {

@@ -45,7 +45,11 @@ export interface TaskOptions {
   readonly commitNumber: number;
   readonly clocks: Readonly<Record<string, Clock>>;
   readonly topicIds: Readonly<Record<string, string>>;
+  /** What its commits say about its stores; by default nothing. */
+  readonly storesNote?: Buffer;
 }
+
+const NO_NOTE = Buffer.alloc(0);
 
 /** Everything one task has to commit, frozen: outputs, state changes and source positions of the same records. */
 export interface TaskCommit {
@@ -204,7 +208,8 @@ export class StreamTask {
 
   /** What a commit writes beside every source offset of this task. */
   metadata(commit: TaskCommit, owner: string): string {
-    const metadata: CommitMetadata = { commitNumber: commit.commitNumber, owner, clocks: commit.clocks };
+    const stores = this.#options.storesNote ?? NO_NOTE;
+    const metadata: CommitMetadata = { commitNumber: commit.commitNumber, owner, clocks: commit.clocks, stores };
     return encodeCommitMetadata(metadata);
   }
 

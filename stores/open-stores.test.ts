@@ -14,6 +14,7 @@ import Database from "better-sqlite3";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { int64, type Serde } from "../serdes/serde.js";
 import { InvariantError } from "../topology/errors.js";
+import type { StoreSpec } from "../topology/state-store.js";
 import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
 import { isStateFileOpen, wipeStateFile } from "./sqlite-database.js";
@@ -221,6 +222,35 @@ describe("a damaged state file is one to wipe and restore", () => {
   });
 });
 
+describe("a state file of an older format", () => {
+  test("the first one is made into one of now, rows and checkpoint as they were", () => {
+    fill();
+    const raw = new Database(file);
+    raw.exec("ALTER TABLE millrace_task DROP COLUMN topology");
+    // The first format noted no fields.
+    raw.exec("UPDATE millrace_stores SET definition = json_remove(definition, '$.fields')");
+    raw.pragma("user_version = 1");
+    raw.close();
+
+    const state = openTaskState({ file, stores, topology: "hash" });
+    expect(state.checkpoint()).toEqual(checkpointAt(1, { spend: 200, users: 200 }));
+    expect(table(state).get("user-7")?.value).toEqual({ sum: 7 });
+    state.close();
+    const migrated = new Database(file, { readonly: true });
+    expect(migrated.pragma("user_version", { simple: true })).toBe(2);
+    expect(migrated.prepare("SELECT topology FROM millrace_task").pluck().get()).toBe("hash");
+    migrated.close();
+  });
+
+  test("one that no release made any more is wiped and restored", () => {
+    fill();
+    const raw = new Database(file);
+    raw.pragma("user_version = 0");
+    raw.close();
+    expect(errorOf(() => openTaskState({ file, stores }))).toBeInstanceOf(CorruptStateError);
+  });
+});
+
 describe("a state file that is not for us is refused and left as it is", () => {
   const refusal = (specs = stores): UnusableStateError => {
     const error = errorOf(() => openTaskState({ file, stores: specs }));
@@ -241,7 +271,7 @@ describe("a state file that is not for us is refused and left as it is", () => {
   test("a newer format", () => {
     fill();
     const raw = new Database(file);
-    raw.pragma("user_version = 2");
+    raw.pragma("user_version = 3");
     raw.close();
     expect(refusal()).toMatchObject({ code: "STATE_FORMAT_NEWER" });
   });
@@ -251,8 +281,20 @@ describe("a state file that is not for us is refused and left as it is", () => {
     const error = refusal([windowSpec("spend", 240_000), keyValueSpec("users", int64 as Serde<unknown>)]);
     expect(error.code).toBe("STATE_DEFINITION_CHANGED");
     expect(error.message).toContain(`store "spend" is not the one in ${file}: retentionMs was 120000 and is 240000`);
-    expect(error.message).toMatch(/new name.*state directory/);
+    expect(error.message).toMatch(/new name.*state directories/);
     expect(refusal([keyValueSpec("users", int64 as Serde<unknown>)]).message).toContain("key was string and is int64");
+  });
+
+  test("a field of an aggregate added is taken, and noted: the next change is one to that", () => {
+    const withFields = (...names: string[]): StoreSpec => ({
+      ...keyValueSpec(),
+      fields: Object.fromEntries(names.map((name) => [name, "count"])),
+    });
+    openTaskState({ file, stores: [withFields("n")] }).close();
+    openTaskState({ file, stores: [withFields("n", "m")] }).close();
+    expect(refusal([{ ...withFields("n"), fields: { n: "count", m: "sum" } }]).message).toContain(
+      "field m was count and is sum",
+    );
   });
 
   test("a file in a directory that is not there", () => {

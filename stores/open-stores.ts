@@ -16,6 +16,8 @@ export interface TaskStateOptions {
   /** ":memory:" keeps everything in this process and loses it with it. */
   readonly file: string;
   readonly stores: readonly StoreSpec[];
+  /** Hash of the whole topology that they belong to: tells files in use from those that an earlier one left. */
+  readonly topology?: string | undefined;
   /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 8 MiB by default. */
   readonly cacheBytesMax?: number;
   /** Milliseconds since the epoch: what `restore` writes into the checkpoint. */
@@ -72,6 +74,7 @@ class SqliteTaskState implements TaskState {
     const cacheBytesMax = (options.cacheBytesMax ?? CACHE_BYTES_MAX) / Math.max(1, options.stores.length);
     database.transaction(() => {
       const ids = registerStores(database, options.stores);
+      database.prepare("UPDATE millrace_task SET topology = ?").run(options.topology ?? null);
       for (const spec of options.stores) {
         const id = ids.get(spec.name);
         invariant(id !== undefined, `store "${spec.name}" has just been registered`);

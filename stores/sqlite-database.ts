@@ -6,10 +6,14 @@ import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
 
 /** "MILL": says that a SQLite file is ours before anything in it is read or changed. */
 const APPLICATION_ID = 0x4d494c4c;
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
+/** By the format that a file has: what makes the next one of it. A file of an older one is begun anew from its changelogs. */
+const MIGRATIONS: Readonly<Record<number, string>> = {
+  1: "ALTER TABLE millrace_task ADD COLUMN topology TEXT",
+};
 
 const SCHEMA = `
-  CREATE TABLE millrace_task (id INTEGER PRIMARY KEY CHECK (id = 1), closed_cleanly INTEGER NOT NULL, checkpoint TEXT);
+  CREATE TABLE millrace_task (id INTEGER PRIMARY KEY CHECK (id = 1), closed_cleanly INTEGER NOT NULL, checkpoint TEXT, topology TEXT);
   CREATE TABLE millrace_stores (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, definition TEXT NOT NULL,
     expired_before_ms INTEGER, newest_start_ms INTEGER
@@ -17,7 +21,7 @@ const SCHEMA = `
   CREATE TABLE millrace_segments (
     store INTEGER NOT NULL, segment INTEGER NOT NULL, first_offset INTEGER NOT NULL, PRIMARY KEY (store, segment)
   ) WITHOUT ROWID;
-  INSERT INTO millrace_task VALUES (1, 0, NULL);
+  INSERT INTO millrace_task VALUES (1, 0, NULL, NULL);
 `;
 const SCHEMA_TABLES = 3;
 
@@ -69,7 +73,10 @@ export class SqliteDatabase {
       const fresh = recognise(connection, file);
       configure(connection);
       if (fresh) create(connection);
-      else checkAfterCrash(connection, file);
+      else {
+        checkAfterCrash(connection, file);
+        migrate(connection);
+      }
       return new SqliteDatabase(file, connection);
     } catch (error) {
       connection?.close();
@@ -136,7 +143,7 @@ function connect(file: string): Database.Database {
 }
 
 /** True for a new file. Reads only: a file that is not ours must stay as it is. */
-function recognise(connection: Database.Database, file: string): boolean {
+export function recognise(connection: Database.Database, file: string): boolean {
   const tables = connection.prepare<[], number>("SELECT count(*) FROM sqlite_master").pluck().get();
   const applicationId = connection.pragma("application_id", { simple: true });
   const version = Number(connection.pragma("user_version", { simple: true }));
@@ -153,7 +160,9 @@ function recognise(connection: Database.Database, file: string): boolean {
   }
   const own =
     "SELECT count(*) FROM sqlite_master WHERE name IN ('millrace_task', 'millrace_stores', 'millrace_segments')";
-  if (version < FORMAT_VERSION || connection.prepare<[], number>(own).pluck().get() !== SCHEMA_TABLES) {
+  if (version < FORMAT_VERSION && MIGRATIONS[version] === undefined)
+    throw new CorruptStateError(file, `format ${version} is too old for this release`);
+  if (connection.prepare<[], number>(own).pluck().get() !== SCHEMA_TABLES) {
     throw new CorruptStateError(file, "its own tables are missing");
   }
   return false;
@@ -179,6 +188,14 @@ function create(connection: Database.Database): void {
       connection.exec(SCHEMA);
     })
     .immediate();
+}
+
+/** Each step with the number of the format that it makes, so that a crash between two steps goes on where it was. */
+function migrate(connection: Database.Database): void {
+  for (let version = Number(connection.pragma("user_version", { simple: true })); version < FORMAT_VERSION; version++) {
+    const step = MIGRATIONS[version] as string;
+    connection.transaction(() => connection.exec(`${step}; PRAGMA user_version = ${version + 1}`)).immediate();
+  }
 }
 
 function checkAfterCrash(connection: Database.Database, file: string): void {

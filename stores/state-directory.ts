@@ -7,6 +7,7 @@ import { errorCode, stateError, UnusableStateError } from "./errors.js";
 
 const FILE_NAME_MAX = 100;
 const HASH_DIGITS = 8;
+export const LOCK_FILE = "lock.db";
 
 export interface StateDirectoryOptions {
   readonly stateDir: string;
@@ -39,7 +40,7 @@ export class StateDirectory {
 
   /** @throws UnusableStateError when the directory cannot be made or written, or another process holds it */
   static open(options: StateDirectoryOptions): StateDirectory {
-    const path = join(resolve(options.stateDir), fileNamePart(options.applicationId));
+    const path = applicationDirectory(options);
     told(path, () => makeDirectory(path));
     const lock = lockDirectory(path);
     try {
@@ -62,6 +63,10 @@ export class StateDirectory {
   close(): void {
     this.#lock.close();
   }
+}
+
+export function applicationDirectory(options: Pick<StateDirectoryOptions, "stateDir" | "applicationId">): string {
+  return join(resolve(options.stateDir), fileNamePart(options.applicationId));
 }
 
 function taskFilePrefix(stores: readonly string[]): string {
@@ -94,7 +99,7 @@ function fileNamePart(name: string): string {
  * need guessing. Not for network file systems.
  */
 function lockDirectory(path: string): Database.Database {
-  const file = join(path, "lock.db");
+  const file = join(path, LOCK_FILE);
   let lock: Database.Database | undefined;
   try {
     lock = new Database(file, { timeout: 0 });

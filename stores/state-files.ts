@@ -4,6 +4,7 @@ import { CorruptStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
 import { wipeStateFile } from "./sqlite-database.js";
 import { StateDirectory } from "./state-directory.js";
+import { type StoredStore, storedStores } from "./stored-stores.js";
 import type { TaskState } from "./task-state.js";
 
 export interface OpenedState {
@@ -15,14 +16,20 @@ export interface OpenedState {
 /** The files of one application's tasks in a directory that this process holds. */
 export class StateFiles {
   readonly #directory: StateDirectory;
+  readonly #topology: string | undefined;
 
-  private constructor(directory: StateDirectory) {
+  private constructor(directory: StateDirectory, topology: string | undefined) {
     this.#directory = directory;
+    this.#topology = topology;
   }
 
-  /** @throws UnusableStateError when the directory cannot be used, or another process holds it */
-  static lock(options: { readonly stateDir: string; readonly applicationId: string }): StateFiles {
-    return new StateFiles(StateDirectory.open(options));
+  /** `topology` is the hash of the one that will use it. @throws UnusableStateError when the directory cannot be used, or another process holds it */
+  static lock(options: {
+    readonly stateDir: string;
+    readonly applicationId: string;
+    readonly topology?: string;
+  }): StateFiles {
+    return new StateFiles(StateDirectory.open(options), options.topology);
   }
 
   /** The same for as long as the directory stays where it is: what group instance and transactional ids are made of. */
@@ -34,18 +41,23 @@ export class StateFiles {
   open(stores: readonly StoreSpec[], partition: number): OpenedState {
     const file = this.#fileOf(stores, partition);
     try {
-      return { state: openTaskState({ file, stores }), wipedBecause: undefined };
+      return { state: this.#open(file, stores), wipedBecause: undefined };
     } catch (error) {
       if (!(error instanceof CorruptStateError)) throw error;
       wipeStateFile(file);
-      return { state: openTaskState({ file, stores }), wipedBecause: error.message };
+      return { state: this.#open(file, stores), wipedBecause: error.message };
     }
   }
 
   /** Throws away what is open and begins anew. */
   reopenEmpty(state: TaskState, stores: readonly StoreSpec[], partition: number): TaskState {
     state.wipe();
-    return openTaskState({ file: this.#fileOf(stores, partition), stores });
+    return this.#open(this.#fileOf(stores, partition), stores);
+  }
+
+  /** The stores that the files here tell of, those of earlier topologies too. A damaged file tells nothing until it is opened. */
+  stored(): readonly StoredStore[] {
+    return storedStores(this.#directory.path);
   }
 
   /** True when there is state of that partition here, whatever it is worth. */
@@ -55,6 +67,10 @@ export class StateFiles {
 
   unlock(): void {
     this.#directory.close();
+  }
+
+  #open(file: string, stores: readonly StoreSpec[]): TaskState {
+    return openTaskState({ file, stores, topology: this.#topology });
   }
 
   /** A task without stores has nothing to keep, and needs no file. */

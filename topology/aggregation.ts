@@ -8,6 +8,8 @@ import type { RecordContext } from "./record.js";
 export interface Aggregation {
   readonly next: (state: unknown, value: unknown, record: RecordContext) => unknown;
   readonly result: (state: unknown) => unknown;
+  /** Names of the aggregators, by field, of a named aggregate. */
+  readonly fields?: Readonly<Record<string, string>>;
 }
 
 const itself = (state: unknown): unknown => state;
@@ -41,6 +43,7 @@ export function namedAggregation(fields: Readonly<Record<string, AnyAggregator<u
   const names = Object.keys(fields);
   const aggregators = Object.values(fields) as Aggregator<unknown, unknown>[];
   return {
+    fields: Object.fromEntries(Object.entries(fields).map(([name, aggregator]) => [name, aggregator.name ?? "custom"])),
     next: (state, value) => {
       const before = state as Readonly<Record<string, unknown>> | undefined;
       const after: Record<string, unknown> = {};

@@ -3,6 +3,8 @@
  * that is not there yet. States are never changed in place.
  */
 export interface Aggregator<in V, S, out R = S> {
+  /** Stands in a store's definition, so that another aggregator in its place is noticed; "custom" without one. */
+  readonly name?: string;
   readonly initial: () => S;
   readonly add: (state: S, value: V) => S;
   readonly result: (state: S) => R;
@@ -10,6 +12,7 @@ export interface Aggregator<in V, S, out R = S> {
 
 /** Any aggregator over `V`, whatever its state: what a map of them is checked against. */
 export interface AnyAggregator<in V> {
+  readonly name?: string;
   readonly initial: () => unknown;
   readonly add: (state: never, value: V) => unknown;
   readonly result: (state: never) => unknown;
@@ -22,12 +25,12 @@ const itself = <S>(state: S): S => state;
 
 /** How many records. */
 export function count(): Aggregator<unknown, number> {
-  return { initial: () => 0, add: (n) => n + 1, result: itself };
+  return { name: "count", initial: () => 0, add: (n) => n + 1, result: itself };
 }
 
 /** How many records pass the test. */
 export function countIf<V>(test: (value: V) => boolean): Aggregator<V, number> {
-  return { initial: () => 0, add: (n, value) => (test(value) ? n + 1 : n), result: itself };
+  return { name: "countIf", initial: () => 0, add: (n, value) => (test(value) ? n + 1 : n), result: itself };
 }
 
 /**
@@ -37,7 +40,7 @@ export function countIf<V>(test: (value: V) => boolean): Aggregator<V, number> {
  * the safe range ±(2^53 - 1): a wrong number is worse than none
  */
 export function sum<V>(of: (value: V) => number): Aggregator<V, number> {
-  return { initial: () => 0, add: (total, value) => plus(total, of(value)), result: itself };
+  return { name: "sum", initial: () => 0, add: (total, value) => plus(total, of(value)), result: itself };
 }
 
 /** The mean of a number of each record; bounded as `sum` is. */
@@ -45,6 +48,7 @@ export function mean<V>(
   of: (value: V) => number,
 ): Aggregator<V, { readonly n: number; readonly total: number }, number> {
   return {
+    name: "mean",
     initial: () => ({ n: 0, total: 0 }),
     add: ({ n, total }, value) => ({ n: n + 1, total: plus(total, of(value)) }),
     result: ({ n, total }) => total / n,
@@ -53,29 +57,31 @@ export function mean<V>(
 
 /** The smallest; a record for which `of` gives undefined is passed over. Texts compare by UTF-16 code units, as `<` does. */
 export function min<V, T extends number | string>(of: (value: V) => T | undefined): Aggregator<V, T | undefined> {
-  return extreme(of, (candidate, best) => candidate < best);
+  return extreme("min", of, (candidate, best) => candidate < best);
 }
 
 /** The largest; a record for which `of` gives undefined is passed over. Texts compare by UTF-16 code units, as `<` does. */
 export function max<V, T extends number | string>(of: (value: V) => T | undefined): Aggregator<V, T | undefined> {
-  return extreme(of, (candidate, best) => candidate > best);
+  return extreme("max", of, (candidate, best) => candidate > best);
 }
 
 /** What `of` gave for the first record, in the order of processing. It is held as JSON. */
 export function first<V, T extends NonNullable<unknown>>(of: (value: V) => T): Aggregator<V, T | undefined> {
-  return { initial: () => undefined, add: (kept, value) => kept ?? of(value), result: itself };
+  return { name: "first", initial: () => undefined, add: (kept, value) => kept ?? of(value), result: itself };
 }
 
 /** What `of` gave for the last record, in the order of processing. It is held as JSON. */
 export function last<V, T extends NonNullable<unknown>>(of: (value: V) => T): Aggregator<V, T | undefined> {
-  return { initial: () => undefined, add: (_, value) => of(value), result: itself };
+  return { name: "last", initial: () => undefined, add: (_, value) => of(value), result: itself };
 }
 
 function extreme<V, T extends number | string>(
+  name: string,
   of: (value: V) => T | undefined,
   isBetter: (candidate: T, best: T) => boolean,
 ): Aggregator<V, T | undefined> {
   return {
+    name,
     initial: () => undefined,
     add: (best, value) => {
       const candidate = of(value);

@@ -63,7 +63,7 @@ function aggregate(graph: Graph, node: NodeOf<"aggregate">): ChosenProcessor {
   const { store, aggregation, cache, changelog, key, value } = node;
   return {
     create: aggregateProcessor({ store, aggregation, cache, sendsOldValues: needsOldValues(graph, node.id) }),
-    store: { kind: "key-value", name: store, key: known(key), value, changelog },
+    store: { kind: "key-value", name: store, key: known(key), value, changelog, fields: aggregation.fields },
   };
 }
 
@@ -79,7 +79,16 @@ function windowAggregate(
   const options = { store, aggregation, cache, sendsOldValues, windows, retentionMs, emit, lateChild };
   return {
     create: windowAggregateProcessor(options),
-    store: { kind: "window", name: store, key: known(key), value, changelog, sizeMs: windows.sizeMs, retentionMs },
+    store: {
+      kind: "window",
+      name: store,
+      key: known(key),
+      value,
+      changelog,
+      sizeMs: windows.sizeMs,
+      retentionMs,
+      fields: aggregation.fields,
+    },
     timed: true,
   };
 }

@@ -13,6 +13,8 @@ interface StoreSpecBase {
   readonly value: Serde<unknown>;
   /** False: not replicated; gone when its file is. */
   readonly changelog: boolean;
+  /** Aggregators by field, where each row is a named aggregate. */
+  readonly fields?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface KeyValueStoreSpec extends StoreSpecBase {

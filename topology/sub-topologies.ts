@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ProcessorNode, ProcessorTopology, SinkNode, SourceNode, SubTopology } from "./processor-topology.js";
 import type { StoreSpec } from "./state-store.js";
+import { definitionOf } from "./store-definition.js";
 
 /** All nodes, each list in an order where parents come first, and who forwards to whom. */
 export interface FlatTopology {
@@ -60,7 +61,20 @@ class NodeGroups {
 
 /** Callbacks cannot be compared between processes, so the hash is over what names, topics and stores say. */
 function hashOf(subTopologies: readonly SubTopology[]): string {
-  const shape = subTopologies.map(({ sources, processors, sinks, stores }) => ({
+  return digest(subTopologies.map(shapeOf));
+}
+
+/** Equal for sub-topologies of which each can go on with the other's state and positions; its number is not in it. */
+export function hashOfSubTopology(subTopology: SubTopology): string {
+  return digest(shapeOf(subTopology));
+}
+
+function digest(shape: unknown): string {
+  return createHash("sha256").update(JSON.stringify(shape)).digest("hex").slice(0, 16);
+}
+
+function shapeOf({ sources, processors, sinks, stores }: SubTopology): unknown {
+  return {
     sources: sources.map(({ name, topics, children }) => [
       name,
       topics.map(({ name: topic, internal }) => [topic, internal]),
@@ -72,14 +86,6 @@ function hashOf(subTopologies: readonly SubTopology[]): string {
       typeof topic === "function" ? null : [topic.name, topic.internal],
       repartition?.partitions,
     ]),
-    stores: stores.map((store) => [
-      store.name,
-      store.kind,
-      store.changelog,
-      store.key.name,
-      store.value.name,
-      store.kind === "window" ? [store.sizeMs, store.retentionMs] : [],
-    ]),
-  }));
-  return createHash("sha256").update(JSON.stringify(shape)).digest("hex").slice(0, 16);
+    stores: stores.map((store) => [store.name, definitionOf(store)]),
+  };
 }

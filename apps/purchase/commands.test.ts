@@ -65,6 +65,12 @@ test("every wrong setting has a line of its own", async () => {
   ]);
 });
 
+test("the difference to a state directory that is not there is one line that names it", async () => {
+  const { code, error } = await command("topology --diff /nowhere/at/all");
+  expect(code).toBe(1);
+  expect(error).toMatch(/^purchase: there is no state of "purchases": \/nowhere\/at\/all\/purchases\n$/);
+});
+
 test("the topology is printed in every format, without a broker", async () => {
   const text = await command("topology");
   expect(text.code).toBe(0);

@@ -28,6 +28,7 @@ import {
 import { flagName, readSettings, SettingsError, type Values } from "./settings.js";
 import { listenForStop } from "./signals.js";
 import { purchaseTopology } from "./topology.js";
+import { topologyDiff } from "./topology-diff.js";
 
 /** What the process is made of; a test brings its own. */
 export interface Process {
@@ -66,7 +67,7 @@ const RUN = {
 const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...LOGGING };
 const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...DEMO_LOGGING };
 const LIVE = { ...CONNECTION, ...TOPICS, ...LOGGING };
-const TOPOLOGY = { ...TOPICS, ...EMISSION };
+const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 
 const FORMATS: readonly DescribeFormat[] = ["text", "json", "mermaid", "dot"];
 
@@ -117,22 +118,37 @@ function commandLine(process: Process, exitWith: (code: number) => void): Comman
   add("live", LIVE, (settings, run) => run.until((io) => live(settings, io)))
     .description("live console: transactions, late events, open windows")
     .addHelpText("after", EXAMPLES.live);
-  addTopology(program, process);
+  addTopology(program, process, exitWith);
   return program;
 }
 
-function addTopology(program: Command, process: Process): void {
+function addTopology(program: Command, process: Process, exitWith: (code: number) => void): void {
   const command = program
     .command("topology")
-    .description("prints the pipeline's topology; needs no broker")
+    .description("prints the pipeline's topology, or how it differs from its state; needs no broker")
     .addOption(new Option("--format <format>", "how").choices(FORMATS).default("text"))
+    .option(
+      "--diff <state-dir>",
+      "instead, how its stores differ from the state there; exit code 1 where `run` would refuse",
+    )
     .addHelpText("after", EXAMPLES.topology);
   for (const [setting, definition] of Object.entries(TOPOLOGY)) addOptions(command, setting, definition);
-  command.action(({ format, ...flags }: Record<string, unknown> & { readonly format: DescribeFormat }) => {
+  command.action(({ format, diff, ...flags }: Record<string, unknown> & TopologyFlags) => {
     const settings = readSettings(TOPOLOGY, { flags, environment: process.environment });
-    const text = describe(purchaseTopology(settings).build(), format);
+    const topology = purchaseTopology(settings).build();
+    if (diff !== undefined) {
+      const { text, exitCode } = topologyDiff(topology, { stateDir: diff, applicationId: settings.applicationId });
+      process.stdout.write(text);
+      return exitWith(exitCode);
+    }
+    const text = describe(topology, format);
     process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   });
+}
+
+interface TopologyFlags {
+  readonly format: DescribeFormat;
+  readonly diff?: string;
 }
 
 function addOptions(command: Command, name: string, definition: Setting<unknown>): void {
@@ -234,5 +250,6 @@ Examples:
   topology: `
 Examples:
   $ purchase topology
-  $ purchase topology --format mermaid --emit final`,
+  $ purchase topology --format mermaid --emit final
+  $ purchase topology --diff ./state                   what a start would do with the state there`,
 };

@@ -1,0 +1,145 @@
+import type { StateFiles } from "../stores/state-files.js";
+import type { ProcessorTopology, SubTopology } from "../topology/processor-topology.js";
+import { compareStores, type StoreChange } from "../topology/store-changes.js";
+import { definitionOf } from "../topology/store-definition.js";
+import { decodeCommitMetadata, METADATA_BYTES_MAX, metadataBytesMax, newerMetadataVersion } from "./commit-metadata.js";
+import type { ResolvedConfig } from "./config.js";
+import { decodeStores, encodeStores, wordsOf } from "./definition-hashes.js";
+import { FatalError } from "./errors.js";
+import { type TopicNames, topicsRead } from "./internal-topics.js";
+import type { TopicDirectory } from "./topic-directory.js";
+import type { CommittedOffset } from "./transport.js";
+
+export interface TopologyCheckOptions {
+  readonly topology: ProcessorTopology;
+  readonly names: TopicNames;
+  readonly directory: TopicDirectory;
+  readonly config: ResolvedConfig;
+  readonly files: StateFiles;
+  /** By sub-topology id. */
+  readonly taskCounts: readonly number[];
+}
+
+/**
+ * Compares the topology with what the group's last commits say of their stores, before anything is made, joined or read.
+ * What changed and leaves the state good goes to the log.
+ *
+ * @throws FatalError TOPOLOGY_CHANGED with everything that would make the state wrong, and the ways out
+ */
+export async function checkTopology(options: TopologyCheckOptions): Promise<void> {
+  const { topology, directory, config, names } = options;
+  await directory.lookUp(topology.subTopologies.flatMap((sub) => topicsRead(sub, names)));
+  const partitions = topology.subTopologies.flatMap((sub) => sourcePartitions(sub, options));
+  const committed = await directory.admin.committedOffsets(config.applicationId, partitions, { requireStable: false });
+  const differences = compareWithCommits(options, committed);
+  const stale = await staleChangelogs(options, differences.added);
+  const refused = [...differences.refused, ...stale, ...tooLarge(options)];
+  if (refused.length > 0) throw new FatalError("TOPOLOGY_CHANGED", refused.join("; "));
+  for (const { store, what, consequence } of differences.changes) {
+    if (consequence !== "") config.logger.warn({ store, what }, `store "${store}" has changed: ${consequence}`);
+  }
+}
+
+interface Differences {
+  readonly refused: readonly string[];
+  readonly changes: readonly StoreChange[];
+  /** Stores of tasks that have committed without them. */
+  readonly added: readonly { readonly store: string; readonly partition: number }[];
+}
+
+function compareWithCommits(options: TopologyCheckOptions, committed: readonly CommittedOffset[]): Differences {
+  const { topology, names, taskCounts, files } = options;
+  const specs = topology.subTopologies.flatMap(({ stores }) => stores);
+  // A store that is gone has its name in the files here, if it ever ran here.
+  const words = wordsOf([...files.stored(), ...specs.map((spec) => [spec.name, definitionOf(spec)] as const)]);
+  const refused = new Set<string>();
+  const changes = new Map<string, StoreChange>();
+  const added: { store: string; partition: number }[] = [];
+  const told = new Set<string>();
+  const homes = new Set<string>();
+  for (const { topic, partition, metadata } of committed) {
+    const newer = newerMetadataVersion(metadata);
+    if (newer !== undefined)
+      refused.add(
+        `${topic}-${partition} was committed by a newer release (format ${newer}): run that one, or reset the application`,
+      );
+    const own = topology.subTopologies.find((sub) => topicsRead(sub, names).includes(topic));
+    const note = decodeCommitMetadata(metadata, [])?.stores;
+    const known = note && decodeStores(note, words);
+    if (own === undefined || known === undefined) continue;
+    for (const change of compareStores(known.stores, specs)) {
+      // What another sub-topology has, its own commits tell of.
+      if (change.what === "added" && !own.stores.some(({ name }) => name === change.store)) continue;
+      if (change.what === "added") added.push({ store: change.store, partition });
+      if (change.refused !== undefined) refused.add(`store "${change.store}" has changed: ${change.refused}`);
+      changes.set(change.store, change);
+    }
+    for (const store of known.stores.keys()) {
+      told.add(store);
+      if (!own.stores.some(({ name }) => name === store)) continue;
+      homes.add(store);
+      const partitions = taskCounts[own.id] ?? 0;
+      if (partitions !== known.partitions) refused.add(repartitioned(store, own, known.partitions, partitions));
+    }
+  }
+  for (const { name } of specs) if (told.has(name) && !homes.has(name)) refused.add(moved(name));
+  return { refused: [...refused], changes: [...changes.values()], added };
+}
+
+function repartitioned(store: string, { sources }: SubTopology, before: number, now: number): string {
+  const topics = sources.flatMap((source) => source.topics.map(({ name }) => name)).join(", ");
+  return (
+    `the input of store "${store}" (${topics}) had ${before} partitions and has ${now}: keys are in other partitions now than their state. ` +
+    "Start a new application id on the topic as it is, or reset the application; next time, move to a new topic or repartition() with a fixed count"
+  );
+}
+
+function moved(store: string): string {
+  return (
+    `store "${store}" is fed from other topics than before, and its rows belong to positions in those: ` +
+    "feed it from the same topics, give the store a new name (it then starts empty), or reset the application"
+  );
+}
+
+/** A store that comes back after a release without it: its rows lack what was processed meanwhile. */
+async function staleChangelogs(
+  { names, directory }: TopologyCheckOptions,
+  added: Differences["added"],
+): Promise<string[]> {
+  if (added.length === 0) return [];
+  const topics = [...new Set(added.map(({ store }) => names.changelog(store)))];
+  await directory.lookUp(topics, { again: true });
+  const partitions = added
+    .map(({ store, partition }) => ({ topic: names.changelog(store), partition }))
+    .filter(({ topic, partition }) => partition < (directory.partitionCount(topic) ?? 0));
+  const [low, high] = await Promise.all([
+    directory.admin.offsets(partitions, "earliest"),
+    directory.admin.offsets(partitions, "latest"),
+  ]);
+  const filled = high.filter((end) =>
+    low.some((start) => start.topic === end.topic && start.partition === end.partition && start.offset < end.offset),
+  );
+  return [...new Set(filled.map(({ topic }) => topic))].map(
+    (topic) =>
+      `changelog topic ${topic} holds rows that an earlier topology left, and what was processed since is not in them: ` +
+      "give the store a new name, or delete that topic",
+  );
+}
+
+function tooLarge({ topology, taskCounts }: TopologyCheckOptions): string[] {
+  return topology.subTopologies.flatMap((sub) => {
+    const clocks = sub.processors.filter(({ timed }) => timed).length;
+    const bytes = metadataBytesMax(clocks, encodeStores(sub, taskCounts[sub.id] ?? 0).length);
+    if (bytes <= METADATA_BYTES_MAX) return [];
+    return [
+      `sub-topology ${sub.id} has so many stores and fields that a commit would need ${bytes} bytes to tell of them, and ${METADATA_BYTES_MAX} are sure: ` +
+        "put a repartition() between its parts",
+    ];
+  });
+}
+
+function sourcePartitions(sub: SubTopology, { names, directory }: TopologyCheckOptions) {
+  return topicsRead(sub, names).flatMap((topic) =>
+    Array.from({ length: directory.partitionCount(topic) ?? 0 }, (_, partition) => ({ topic, partition })),
+  );
+}
