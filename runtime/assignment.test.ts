@@ -6,19 +6,30 @@ interface Member {
   readonly id: string;
   readonly open?: readonly string[];
   readonly onDisk?: readonly string[];
+  /** Its topology; by default that of the leader, "h". */
   readonly hash?: string;
+  /** Hashes of its sub-topologies. */
+  readonly subTopologies?: readonly string[];
 }
+
+const SUB_TOPOLOGIES = ["a", "b", "c"];
+
+const work = (taskCounts: readonly number[]) => ({
+  topologyHash: "h",
+  subTopologies: SUB_TOPOLOGIES.slice(0, taskCounts.length),
+  taskCounts,
+});
 
 async function assign(
   taskCounts: readonly number[],
   members: readonly Member[],
 ): Promise<Record<string, readonly string[]>> {
-  const reports = members.map(({ id, open = [], onDisk = [], hash = "h" }) => ({
+  const reports = members.map(({ id, open = [], onDisk = [], hash = "h", subTopologies = SUB_TOPOLOGIES }) => ({
     memberId: id,
     groupInstanceId: id,
-    metadata: encodeReport({ topologyHash: hash, transactionalId: `tx-${id}`, open, onDisk }),
+    metadata: encodeReport({ topologyHash: hash, subTopologies, transactionalId: `tx-${id}`, open, onDisk }),
   }));
-  const assigned = await assignTasks("h", taskCounts)(reports);
+  const assigned = await assignTasks(work(taskCounts))(reports);
   return Object.fromEntries([...assigned].map(([id, bytes]) => [id, decodeAssignment(bytes).active]));
 }
 
@@ -39,8 +50,32 @@ describe("assignTasks", () => {
     expect(assigned).toEqual({ a: ["0_1"], b: ["0_0"] });
   });
 
-  test("members of another topology get nothing", async () => {
-    expect(await assign([2], [{ id: "a" }, { id: "b", hash: "other" }])).toEqual({ a: ["0_0", "0_1"], b: [] });
+  describe("in a group of two topologies", () => {
+    test("tasks that one member does not know wait, and nobody runs them", async () => {
+      const other = { id: "b", hash: "other", subTopologies: ["a", "z"] };
+      expect(await assign([2, 2], [{ id: "a" }, other])).toEqual({ a: ["0_0"], b: ["0_1"] });
+      expect(await assign([2], [{ id: "a" }, { ...other, subTopologies: ["z"] }])).toEqual({ a: [], b: [] });
+    });
+
+    test("a member gets, and reports, the tasks under its own numbers", async () => {
+      const shifted = { id: "b", hash: "other", subTopologies: ["new", "b", "a"], open: ["2_1", "1_0", "0_0"] };
+      const assigned = await assign([2, 2], [{ id: "a" }, shifted]);
+      expect(assigned).toEqual({ a: ["0_0", "1_1"], b: ["2_1", "1_0"] });
+    });
+
+    test("each member is told its own topology, and how many tasks wait", async () => {
+      const report = { transactionalId: "tx", open: [], onDisk: [] };
+      const members = [
+        { memberId: "a", metadata: encodeReport({ ...report, topologyHash: "h", subTopologies: ["a", "b"] }) },
+        { memberId: "b", metadata: encodeReport({ ...report, topologyHash: "other", subTopologies: ["b"] }) },
+      ].map((member) => ({ ...member, groupInstanceId: member.memberId }));
+      const assigned = await assignTasks(work([3, 1]))(members);
+      const decoded = [...assigned.values()].map(decodeAssignment);
+      expect(decoded.map(({ topologyHash, waiting }) => ({ topologyHash, waiting }))).toEqual([
+        { topologyHash: "h", waiting: 3 },
+        { topologyHash: "other", waiting: 3 },
+      ]);
+    });
   });
 
   test("tasks of one sub-topology spread over the members", async () => {
@@ -52,14 +87,20 @@ describe("assignTasks", () => {
   });
 
   test("every member learns who commits in this generation", async () => {
-    const report = encodeReport({ topologyHash: "h", transactionalId: "tx-a", open: [], onDisk: [] });
-    const assigned = await assignTasks("h", [1])([{ memberId: "a", groupInstanceId: "a", metadata: report }]);
+    const report = encodeReport({
+      topologyHash: "h",
+      subTopologies: ["a"],
+      transactionalId: "tx-a",
+      open: [],
+      onDisk: [],
+    });
+    const assigned = await assignTasks(work([1]))([{ memberId: "a", groupInstanceId: "a", metadata: report }]);
     expect([...assigned.values()].map((bytes) => decodeAssignment(bytes).owners)).toEqual([["tx-a"]]);
   });
 
   test("metadata of another application is an error that says so", async () => {
     const foreign = [{ memberId: "a", groupInstanceId: "a", metadata: Buffer.from("\u0000\u0001range") }];
-    await expect(async () => assignTasks("h", [1])(foreign)).rejects.toThrow(
+    await expect(async () => assignTasks(work([1]))(foreign)).rejects.toThrow(
       "another kind of application uses this group",
     );
   });

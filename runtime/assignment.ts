@@ -1,10 +1,12 @@
 import { StreamsError } from "../topology/errors.js";
-import { formatTaskId } from "./task.js";
+import { formatTaskId, parseTaskId } from "./task.js";
 import type { Assign, GroupMemberMetadata } from "./transport.js";
 
 /** What a member tells the leader when it joins. */
 export interface MemberReport {
   readonly topologyHash: string;
+  /** Hashes of its sub-topologies, by number: members of two topologies know by them which tasks they share. */
+  readonly subTopologies: readonly string[];
   /** What it commits as: a transaction of an id that no member reports was left by somebody who died (protocol 13). */
   readonly transactionalId: string;
   /** Tasks that are open here: moving them costs a restore. */
@@ -15,10 +17,20 @@ export interface MemberReport {
 
 /** What the leader tells a member. */
 export interface MemberAssignment {
+  /** The member's own. Another one stands in an assignment that was made for its predecessor. */
   readonly topologyHash: string;
   readonly active: readonly string[];
   /** The transactional ids of all members. */
   readonly owners: readonly string[];
+  /** How many tasks nobody runs, because not every member knows them. */
+  readonly waiting: number;
+}
+
+/** What the leader knows of the work: its own topology, and how wide each sub-topology is. */
+export interface Work {
+  readonly topologyHash: string;
+  readonly subTopologies: readonly string[];
+  readonly taskCounts: readonly number[];
 }
 
 const VERSION = 1;
@@ -32,17 +44,18 @@ export function encodeAssignment(assignment: MemberAssignment): Uint8Array {
 }
 
 export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
-  const { topologyHash, active, owners } = decode(bytes, "assignment") as Partial<MemberAssignment>;
-  return { topologyHash: topologyHash ?? "", active: active ?? [], owners: owners ?? [] };
+  const { topologyHash, active, owners, waiting } = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  return { topologyHash: topologyHash ?? "", active: active ?? [], owners: owners ?? [], waiting: waiting ?? 0 };
 }
 
 function decodeReport(member: GroupMemberMetadata): MemberReport {
-  const { topologyHash, transactionalId, open, onDisk } = decode(
+  const { topologyHash, subTopologies, transactionalId, open, onDisk } = decode(
     member.metadata,
     `metadata of member ${member.memberId}`,
   ) as Partial<MemberReport>;
   return {
     topologyHash: topologyHash ?? "",
+    subTopologies: subTopologies ?? [],
     transactionalId: transactionalId ?? "",
     open: open ?? [],
     onDisk: onDisk ?? [],
@@ -74,29 +87,55 @@ interface Candidate {
 
 /**
  * Sticky and balanced: every task to one member, no member with more than one task above another, and a task stays where
- * it is open, else where its state lies, as far as balance allows. Members with another topology get nothing: their tasks
- * have other numbers. The same input gives the same output, whoever leads.
+ * it is open, else where its state lies, as far as balance allows. The same input gives the same output, whoever leads.
+ *
+ * While an application goes from one topology to another its group has both (protocol 12). Then only the tasks that every
+ * member knows are given out, each under the number that the member has for it: a task that one of them would run in
+ * another way waits until all are of one topology.
  */
-export function assignTasks(topologyHash: string, taskCounts: readonly number[]): Assign {
+export function assignTasks({ topologyHash, subTopologies, taskCounts }: Work): Assign {
   return (members) => {
     const all = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
-    const reports = all.map((member) => ({ memberId: member.memberId, report: decodeReport(member) }));
-    const owners = reports.map(({ report }) => report.transactionalId);
-    const candidates: Candidate[] = reports
-      .filter(({ report }) => report.topologyHash === topologyHash)
-      .map((member) => ({ ...member, tasks: [] }));
+    const candidates = all.map((member): Candidate => {
+      const report = decodeReport(member);
+      const translated = {
+        open: renumber(report.open, report, subTopologies),
+        onDisk: renumber(report.onDisk, report, subTopologies),
+      };
+      return { memberId: member.memberId, report: { ...report, ...translated }, tasks: [] };
+    });
+    const isShared = (hash: string | undefined): boolean =>
+      candidates.every(
+        ({ report }) => report.topologyHash === topologyHash || report.subTopologies.includes(hash ?? ""),
+      );
     const tasks = taskCounts.flatMap((count, subTopology) =>
-      Array.from({ length: count }, (_, partition) => formatTaskId({ subTopology, partition })),
+      Array.from({ length: count }, (_, partition) => ({ subTopology, partition })),
     );
-    distribute(tasks, candidates);
-    const byMember = new Map(candidates.map(({ memberId, tasks: active }) => [memberId, active]));
+    const shared = tasks.filter(({ subTopology }) => isShared(subTopologies[subTopology]));
+    distribute(shared.map(formatTaskId), candidates);
+    const owners = candidates.map(({ report }) => report.transactionalId);
+    const waiting = tasks.length - shared.length;
     return new Map(
-      all.map(({ memberId }) => [
-        memberId,
-        encodeAssignment({ topologyHash, active: byMember.get(memberId) ?? [], owners }),
-      ]),
+      candidates.map(({ memberId, report, tasks: mine }) => {
+        const active = renumber(mine, { subTopologies }, report.subTopologies);
+        return [memberId, encodeAssignment({ topologyHash: report.topologyHash, active, owners, waiting })];
+      }),
     );
   };
+}
+
+/** The same tasks under the numbers of another topology; those that it does not have are left out. */
+function renumber(
+  tasks: readonly string[],
+  from: { readonly subTopologies: readonly string[] },
+  to: readonly string[],
+): string[] {
+  return tasks.flatMap((task) => {
+    const { subTopology, partition } = parseTaskId(task);
+    const hash = from.subTopologies[subTopology];
+    const number = hash === undefined ? -1 : to.indexOf(hash);
+    return number === -1 ? [] : [formatTaskId({ subTopology: number, partition })];
+  });
 }
 
 function distribute(tasks: readonly string[], members: readonly Candidate[]): void {

@@ -1,12 +1,15 @@
+import { hostname } from "node:os";
 import type { StateFiles } from "../stores/state-files.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
-import { assignTasks, decodeAssignment, encodeReport } from "./assignment.js";
+import { hashOfSubTopology } from "../topology/sub-topologies.js";
+import { assignTasks, decodeAssignment, encodeReport, type MemberAssignment } from "./assignment.js";
 import { Committer } from "./commit.js";
 import { decodeCommitMetadata } from "./commit-metadata.js";
 import type { ResolvedConfig } from "./config.js";
 import { FatalError, FencedError, InstanceFencedError, UnavailableError } from "./errors.js";
 import { Fetching } from "./fetching.js";
 import { sourceTopics, TopicNames } from "./internal-topics.js";
+import { isWithin } from "./is-within.js";
 import { Maintenance } from "./maintenance.js";
 import { prepareTopics } from "./prepare-topics.js";
 import { stableOffsets } from "./stable-offsets.js";
@@ -33,6 +36,8 @@ const SLICE_MS = 20;
 /** A loop with nothing to do looks around at least this often. */
 const IDLE_MS = 1_000;
 const TOPIC_POLL_MS = 1_000;
+/** One old assignment is what a change of the topology brings; more mean that somebody else has this instance id. */
+const JOINS_MAX = 3;
 /** Of the session timeout, which is never more than the rebalance timeout: settling must not cost the membership (protocol 9). */
 const SETTLE_SHARE = 0.5;
 /** What is waited for is said again this often. */
@@ -61,6 +66,8 @@ export class StreamSession {
   readonly #wakeup = new Wakeup();
   #phase: SessionPhase = "starting";
   #reason = "connecting";
+  /** The reason once it runs. */
+  #running = "running";
   #closing = false;
   #group: GroupMetadata | undefined;
   #taskCounts: readonly number[] = [];
@@ -196,30 +203,12 @@ export class StreamSession {
   // ---- joining ----
 
   async #join(): Promise<void> {
-    const { topology, groupInstanceId } = this.#options;
     this.#say("joining", "joining the group");
     const beganMs = performance.now();
-    const generation = await this.#member.join({
-      topics: sourceTopics(topology),
-      metadata: encodeReport({
-        topologyHash: topology.hash,
-        transactionalId: this.#transactions.transactionalId,
-        open: this.#tasks.all.map(({ id }) => id),
-        onDisk: this.#onDisk(),
-      }),
-      assign: assignTasks(topology.hash, this.#taskCounts),
-    });
-    const { generationId, memberId } = generation;
-    this.#group = { groupId: this.#config.applicationId, generationId, memberId, groupInstanceId };
+    const { generationId, assignment } = await this.#joinWithOwnTopology();
     const { metrics, logger } = this.#config;
     metrics.counter("rebalances_total", {}).value++;
     metrics.histogram("rebalance_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
-    const assignment = decodeAssignment(generation.assignment);
-    if (assignment.topologyHash !== topology.hash) {
-      // A static member that comes back with another topology gets its old assignment, until it really leaves (protocol 12).
-      await this.#member.leave();
-      throw new FencedError("the group's assignment is for another topology; leaving, to join again with this one");
-    }
     const active = new Set(assignment.active);
     for (const task of this.#tasks.all) if (!active.has(task.id)) this.#tasks.close(task);
     await this.#closeOvertaken();
@@ -228,9 +217,40 @@ export class StreamSession {
       { generation: generationId, active: assignment.active, added },
       `generation ${generationId}: ${active.size} tasks, ${added.length} of them to open`,
     );
-    if (active.size === 0) this.#say("running", "running without tasks: others have them all");
+    this.#running = active.size === 0 ? "running without tasks: others have them all" : "running";
+    if (assignment.waiting > 0) {
+      this.#running = `the group has members of two topologies: ${assignment.waiting} tasks wait until all of them run the same one`;
+      logger.warn({ tasks: assignment.waiting }, this.#running);
+    }
     this.#openingEnd = new AbortController();
     if (added.length > 0) this.#opening = this.#open(added, new Set(assignment.owners));
+  }
+
+  /** A static member that comes back with another topology gets its old assignment, until it really leaves (protocol 12). */
+  async #joinWithOwnTopology(): Promise<{ readonly generationId: number; readonly assignment: MemberAssignment }> {
+    const { topology, groupInstanceId } = this.#options;
+    const subTopologies = topology.subTopologies.map(hashOfSubTopology);
+    const work = { topologyHash: topology.hash, subTopologies, taskCounts: this.#taskCounts };
+    for (let joins = 0; joins < JOINS_MAX; joins++) {
+      const metadata = encodeReport({
+        topologyHash: topology.hash,
+        subTopologies,
+        transactionalId: this.#transactions.transactionalId,
+        open: this.#tasks.all.map(({ id }) => id),
+        onDisk: this.#onDisk(),
+      });
+      const request = { topics: sourceTopics(topology), metadata, assign: assignTasks(work) };
+      const { generationId, memberId, assignment } = await this.#member.join(request).catch(async (error: unknown) => {
+        throw this.#member.status === "fenced" ? await this.#instanceFenced(error) : error;
+      });
+      this.#group = { groupId: this.#config.applicationId, generationId, memberId, groupInstanceId };
+      const decoded = decodeAssignment(assignment);
+      if (decoded.topologyHash === topology.hash) return { generationId, assignment: decoded };
+      this.#tasks.closeAll();
+      await this.#member.leave();
+      this.#config.logger.info({ memberId }, "the assignment is for another topology of this instance; joining anew");
+    }
+    throw new FencedError(`${JOINS_MAX} assignments in a row were for another topology than this instance's`);
   }
 
   #onDisk(): string[] {
@@ -345,7 +365,7 @@ export class StreamSession {
       metrics.histogram("commit_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
     } catch (error) {
       metrics.counter("commits_total", { result: "failed" }).value++;
-      this.#failure = error instanceof InstanceFencedError ? this.#instanceFenced(error) : error;
+      this.#failure = error instanceof InstanceFencedError ? await this.#instanceFenced(error) : error;
     } finally {
       this.#commitInFlight = undefined;
       this.#wakeup.wake();
@@ -358,7 +378,7 @@ export class StreamSession {
 
   #sayProgress(): void {
     if (this.#opening === undefined) {
-      if (this.#phase !== "running") this.#say("running", "running");
+      if (this.#phase !== "running") this.#say("running", this.#running);
       return;
     }
     const progress = this.#opener.progress;
@@ -372,7 +392,7 @@ export class StreamSession {
   async #settle(): Promise<void> {
     this.#openingEnd.abort();
     await this.#opening;
-    if (this.#member.status === "fenced") throw this.#instanceFenced();
+    if (this.#member.status === "fenced") throw await this.#instanceFenced();
     if (this.#member.status === "lost" || this.#member.status === "unavailable") {
       throw new FencedError(
         `the session in group "${this.#config.applicationId}" is over (${this.#member.status}): its partitions may belong to others already`,
@@ -393,10 +413,14 @@ export class StreamSession {
     await this.#commitInFlight;
   }
 
-  #instanceFenced(cause?: Error): FatalError {
+  /** Names both: whoever reads it has to find the other one. */
+  async #instanceFenced(cause?: unknown): Promise<FatalError> {
+    const own = this.#group?.memberId ?? "not in it yet";
+    const rival = (await this.#member.rival()) ?? "one that has left it already";
     return new FatalError(
       "INSTANCE_FENCED",
-      `another process has joined group "${this.#config.applicationId}" with the group instance id "${this.#options.groupInstanceId}"; ` +
+      `two processes have the group instance id "${this.#options.groupInstanceId}" in group "${this.#config.applicationId}": ` +
+        `this one, member ${own} on ${hostname()} (process ${process.pid}), was replaced by member ${rival}; ` +
         "stop one of the two, or give each its own state directory or GROUP_INSTANCE_ID",
       { cause },
     );
@@ -420,14 +444,4 @@ export class StreamSession {
     this.#phase = phase;
     this.#reason = reason;
   }
-}
-
-async function isWithin(work: Promise<void>, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, false);
-  });
-  const result = await Promise.race([work.then(() => true), timeout]);
-  clearTimeout(timer);
-  return result;
 }

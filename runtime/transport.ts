@@ -232,6 +232,8 @@ export interface GroupMember {
   readonly status: MembershipStatus;
   /** Resolves when `status` is no longer `stable`. */
   changed(): Promise<void>;
+  /** Who is in the group under this member's instance id now, other than itself, in words: for the error of one that was fenced. */
+  rival(): Promise<string | undefined>;
   /** Gives the partitions up at once. */
   leave(): Promise<void>;
   /** Stops heartbeating without leaving: a static member keeps its partitions until the session ends. */

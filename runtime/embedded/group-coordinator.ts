@@ -132,6 +132,11 @@ export class GroupCoordinator {
     return generationId === group.generationId ? "ok" : "illegal-generation";
   }
 
+  /** The member id that a static member has now; undefined where there is none. */
+  holder(groupId: string, groupInstanceId: string): string | undefined {
+    return this.#staticMember(this.#group(groupId), groupInstanceId)?.memberId;
+  }
+
   leave(groupId: string, memberId: string): void {
     const group = this.#group(groupId);
     const member = group.members.get(memberId);

@@ -62,6 +62,12 @@ export class EmbeddedGroupMember implements GroupMember {
     }
   }
 
+  rival(): Promise<string | undefined> {
+    const { groupId, groupInstanceId } = this.#options;
+    const holder = this.#coordinator.holder(groupId, groupInstanceId);
+    return Promise.resolve(holder === this.#memberId ? undefined : holder);
+  }
+
   leave(): Promise<void> {
     clearInterval(this.#heartbeats);
     this.#giveUp?.();

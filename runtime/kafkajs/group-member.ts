@@ -15,11 +15,20 @@ import { Backoff, pause } from "./retry.js";
 
 const PROTOCOL = "millrace";
 const LEAVE_BUDGET_MS = 2_000;
+/** The answer only makes an error clearer: it must not hold it up. */
+const RIVAL_TIMEOUT_MS = 2_000;
 /** A broker answers a join when everybody is there or the rebalance timeout is over; this is for the way. */
 const NETWORK_MS = 5_000;
 /** A member id that was asked for, and a member that came in between: more rounds than these are not normal. */
 const QUICK_ROUNDS = 4;
 const SLOW_ROUND_MS = 100;
+
+interface GroupDescription {
+  readonly groups: readonly {
+    readonly errorCode: number;
+    readonly members: readonly { readonly memberId: string; readonly clientId: string; readonly clientHost: string }[];
+  }[];
+}
 
 interface JoinRequest {
   readonly topics: readonly string[];
@@ -102,6 +111,24 @@ export class KafkaJsGroupMember implements GroupMember {
           throw new UnavailableError(`group ${groupId} did not settle within ${budgetMs} ms`, { cause: error });
         }
       }
+    }
+  }
+
+  async rival(): Promise<string | undefined> {
+    const { groupId, groupInstanceId } = this.#options;
+    const request = kafkaJsRequest<GroupDescription>("DescribeGroups", { groupIds: [groupId] });
+    const errorCodeOf = ({ groups }: GroupDescription): number => groups[0]?.errorCode ?? 0;
+    try {
+      const options = { timeoutMs: RIVAL_TIMEOUT_MS, errorCodeOf };
+      const { groups } = await this.#cluster.sendToCoordinator("group", groupId, request, options);
+      // A broker makes a static member's id of its instance id; this version of the answer has only the whole.
+      const rival = groups[0]?.members.find(
+        ({ memberId }) => memberId.startsWith(`${groupInstanceId}-`) && memberId !== this.#memberId,
+      );
+      return rival && `${rival.memberId} on ${rival.clientHost.replace(/^\//, "")} (client ${rival.clientId})`;
+    } catch (error) {
+      this.#cluster.logger.debug({ err: error, groupId }, "who else has this instance id could not be found out");
+      return undefined;
     }
   }
 

@@ -107,6 +107,7 @@ const KAFKAJS_REQUESTS = {
   Heartbeat: 3,
   LeaveGroup: 3,
   SyncGroup: 3,
+  DescribeGroups: 2,
   CreateTopics: 3,
   DeleteTopics: 1,
   DeleteRecords: 1,
