@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
 import Database from "better-sqlite3";
 import { InvariantError, invariant } from "../topology/errors.js";
@@ -40,6 +40,29 @@ export function wipeStateFile(file: string): void {
   if (file === MEMORY) return;
   invariant(!isStateFileOpen(file), `${file} is still open in this process and must not be deleted below its owner`);
   for (const suffix of ["-wal", "-shm", "-journal", ""]) rmSync(file + suffix, { force: true });
+}
+
+/**
+ * Gives a state file another name. Its log is written into it first: one that stayed behind would be read into the next
+ * file of the old name. So a file that somebody is reading is left where it is, and the answer is false.
+ *
+ * @throws CorruptStateError when it is damaged
+ */
+export function moveStateFile(from: string, to: string): boolean {
+  invariant(!isStateFileOpen(from) && !isStateFileOpen(to), `${from} is open in this process and must not be moved`);
+  let connection: Database.Database | undefined;
+  try {
+    connection = connect(from);
+    connection.pragma("wal_checkpoint(TRUNCATE)");
+  } catch (error) {
+    throw stateError(error, from);
+  } finally {
+    connection?.close();
+  }
+  // The last one to close deletes it.
+  if (existsSync(`${from}-wal`)) return false;
+  renameSync(from, to);
+  return true;
 }
 
 /** One task's SQLite file: recognised, checked, and with errors that say what to do. Knows nothing of what is in it. */

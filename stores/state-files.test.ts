@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { int64, type Serde, string } from "../serdes/serde.js";
 import type { KeyValueStore, StoreSpec } from "../topology/state-store.js";
@@ -47,6 +48,46 @@ function writeOne(): void {
   state.apply(checkpoint, { counts: 0 });
   state.close();
 }
+
+describe("a task that a new topology gives one store more", () => {
+  const more: StoreSpec = { ...counts, name: "more" };
+
+  test("goes on with the file of those it had: their rows are not restored", () => {
+    writeOne();
+    expect([files.has([counts, more], 3), files.has([counts, more], 4)]).toEqual([true, false]);
+    const { state } = files.open([more, counts], 3);
+    expect(store(state).get("ann")?.value).toBe(7);
+    expect(state.checkpoint()).toEqual(checkpoint);
+    state.close();
+    expect(readdirSync(join(stateDir, "app")).filter((name) => name.startsWith("counts"))).toEqual([
+      "counts+more-3.db",
+    ]);
+  });
+
+  test("begins a new file where the stores come from two tasks, or the old file is being read", () => {
+    writeOne();
+    files.open([more], 3).state.close();
+    const merged = files.open([counts, more], 3);
+    expect(merged.state.checkpoint()).toBeUndefined();
+    merged.state.wipe();
+
+    const other: StoreSpec = { ...counts, name: "other" };
+    const reader = new Database(join(stateDir, "app", "counts-3.db"), { readonly: true });
+    reader.prepare("SELECT count(*) FROM millrace_stores").get();
+    const read = files.open([counts, other], 3);
+    expect(read.state.checkpoint()).toBeUndefined();
+    read.state.close();
+    reader.close();
+  });
+
+  test("begins a new file where the old one is damaged", () => {
+    writeOne();
+    writeFileSync(join(stateDir, "app", "counts-3.db"), "this was a database once ".repeat(2_000));
+    const { state, wipedBecause } = files.open([counts, more], 3);
+    expect([state.checkpoint(), wipedBecause]).toEqual([undefined, undefined]);
+    state.close();
+  });
+});
 
 describe("StateFiles", () => {
   test("state is found again by its stores and its partition", () => {

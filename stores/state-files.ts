@@ -2,9 +2,9 @@ import { existsSync } from "node:fs";
 import type { StoreSpec } from "../topology/state-store.js";
 import { CorruptStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
-import { wipeStateFile } from "./sqlite-database.js";
+import { moveStateFile, wipeStateFile } from "./sqlite-database.js";
 import { StateDirectory } from "./state-directory.js";
-import { type StoredStore, storedStores } from "./stored-stores.js";
+import { fileOfSome, type StoredStore, storedStores } from "./stored-stores.js";
 import type { TaskState } from "./task-state.js";
 
 export interface OpenedState {
@@ -41,6 +41,7 @@ export class StateFiles {
   open(stores: readonly StoreSpec[], partition: number): OpenedState {
     const file = this.#fileOf(stores, partition);
     try {
+      this.#adopt(file, stores, partition);
       return { state: this.#open(file, stores), wipedBecause: undefined };
     } catch (error) {
       if (!(error instanceof CorruptStateError)) throw error;
@@ -62,11 +63,25 @@ export class StateFiles {
 
   /** True when there is state of that partition here, whatever it is worth. */
   has(stores: readonly StoreSpec[], partition: number): boolean {
-    return stores.length > 0 && existsSync(this.#fileOf(stores, partition));
+    if (stores.length === 0) return false;
+    return existsSync(this.#fileOf(stores, partition)) || this.#predecessor(stores, partition) !== undefined;
   }
 
   unlock(): void {
     this.#directory.close();
+  }
+
+  /** A task that a new topology gives one store more has another file name, which must not cost the others their rows. */
+  #adopt(file: string, stores: readonly StoreSpec[], partition: number): void {
+    if (existsSync(file)) return;
+    const predecessor = this.#predecessor(stores, partition);
+    if (predecessor !== undefined) moveStateFile(predecessor, file);
+  }
+
+  #predecessor(stores: readonly StoreSpec[], partition: number): string | undefined {
+    if (stores.length < 2) return undefined;
+    const names = stores.map(({ name }) => name);
+    return fileOfSome(this.#directory.path, names, partition);
   }
 
   #open(file: string, stores: readonly StoreSpec[]): TaskState {

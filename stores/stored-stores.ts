@@ -44,14 +44,30 @@ export function compareWithState(
 
 /** Every store that any file of the directory tells of; files that cannot be read are left out. */
 export function storedStores(path: string): StoredStore[] {
-  return taskFiles(path).flatMap((file) => {
-    try {
-      return readTask(file).stores;
-    } catch (error) {
-      if (error instanceof CorruptStateError || error instanceof UnusableStateError) return [];
-      throw error;
-    }
+  return taskFiles(path).flatMap((file) => readableTask(file)?.stores ?? []);
+}
+
+/**
+ * The one file of this partition all of whose stores are among these: its task had fewer of them. Undefined where there is
+ * none, or more than one, whose rows would have to be put together.
+ */
+export function fileOfSome(path: string, stores: readonly string[], partition: number): string | undefined {
+  const files = taskFiles(path).filter((file) => {
+    if (!file.endsWith(`-${partition}.db`)) return false;
+    const stored = readableTask(file)?.stores ?? [];
+    return stored.length > 0 && stored.every(([name]) => stores.includes(name));
   });
+  return files.length === 1 ? files[0] : undefined;
+}
+
+/** Undefined for a file that is damaged or not ours: opening it will tell. */
+function readableTask(file: string): StoredTask | undefined {
+  try {
+    return readTask(file);
+  } catch (error) {
+    if (error instanceof CorruptStateError || error instanceof UnusableStateError) return undefined;
+    throw error;
+  }
 }
 
 function readTasks(path: string): StoredTask[] {

@@ -153,6 +153,8 @@ class Evolution {
   };
   readonly probe: LogProbe;
   readonly said: string[] = [];
+  /** Changelog records that the last run read back into the store of the edits. */
+  restored = 0;
 
   constructor(readonly place: EvolutionPlace) {
     this.probe = new LogProbe(place.transport());
@@ -189,6 +191,7 @@ class Evolution {
       },
     );
     await streams.close();
+    this.restored = streams.metrics.counter("restored_records_total", { store: "purchases-per-user" }).value;
     return streams.failure;
   }
 
@@ -234,6 +237,8 @@ export function evolutionSuite(where: string, open: () => Promise<EvolutionPlace
       const oracle = new Oracle().add(first);
       if (edit.refused === undefined) {
         expect(failure).toBeUndefined();
+        if (directory === "its state directory") expect(evolution.restored).toBe(0);
+        else expect(evolution.restored).toBeGreaterThan(0);
         oracle.add(second, edit);
       } else {
         expect(failure).toMatchObject({ code: "TOPOLOGY_CHANGED" });
