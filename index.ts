@@ -1,6 +1,7 @@
 // The public door. Nothing inside imports it.
 export type { StreamsMetrics } from "./metrics/metrics.js";
-export { type Compression, CorruptBatchError } from "./runtime/compression.js";
+export type { Compression } from "./runtime/codecs.js";
+export { CorruptBatchError } from "./runtime/compression.js";
 export type { ProcessingGuarantee, StreamsConfig } from "./runtime/config.js";
 export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";

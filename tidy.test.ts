@@ -18,16 +18,20 @@ interface Room {
 
 const ENGINE = ["runtime", "stores", "topology", "serdes", "metrics"];
 
+/** Optional: an application installs those that it uses. */
+const CODECS = ["kafkajs-snappy", "lz4-napi", "@mongodb-js/zstd"];
+
 const ROOMS: Readonly<Record<string, Room>> = {
-  serdes: { rooms: [], packages: ["@standard-schema/spec"], isSynchronous: true, isPure: true },
+  // Of crypto serdes and topology take hashes; chance is refused by isPure.
+  serdes: { rooms: [], packages: ["@standard-schema/spec", "avsc", "node:crypto"], isSynchronous: true, isPure: true },
   metrics: { rooms: [], packages: ["prom-client"] },
-  // Of crypto it takes the hash of a topology; chance is refused by isPure.
   topology: { rooms: ["serdes", "metrics"], packages: ["node:crypto"], isSynchronous: true, isPure: true },
   stores: { rooms: ["topology", "serdes", "metrics"], packages: ["better-sqlite3", "node:*"], isSynchronous: true },
-  runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*"] },
+  runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*", ...CODECS] },
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
-  testing: { rooms: ENGINE, packages: ["node:*"] },
+  // The simulation runs the engine over the embedded log.
+  testing: { rooms: [...ENGINE, "runtime/embedded"], packages: ["node:*"] },
   // The broker of the tests comes before everything it tests.
   "testing/kafka": { rooms: [], packages: ["vitest", "node:*"] },
   "index.ts": { rooms: [...ENGINE, "runtime/kafkajs", "runtime/embedded"], packages: [] },

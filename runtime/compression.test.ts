@@ -1,15 +1,8 @@
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  COMPRESSIONS,
-  type Compression,
-  CorruptBatchError,
-  codecOf,
-  compressBatches,
-  INFLATED_BYTES_MAX,
-  inflateFetched,
-} from "./compression.js";
+import { COMPRESSIONS, type Compression } from "./codecs.js";
+import { CorruptBatchError, codecOf, compressBatches, INFLATED_BYTES_MAX, inflateFetched } from "./compression.js";
 import { inflatedBound } from "./inflated-bound.js";
 import { ATTRIBUTE, BATCH, RecordBatch } from "./record-batch.js";
 import { RecordCursor, recordsOf } from "./record-cursor.js";

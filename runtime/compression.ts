@@ -2,13 +2,10 @@ import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { gunzip, gzip } from "node:zlib";
 import { StreamsError } from "../topology/errors.js";
+import { COMPRESSIONS, type Compression } from "./codecs.js";
 import { inflatedBound } from "./inflated-bound.js";
 import { ATTRIBUTE, BATCH, type RecordBatch } from "./record-batch.js";
 import type { FetchedPartition } from "./transport.js";
-
-/** In the order of Kafka's codec numbers: a batch's attributes hold the index. */
-export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"] as const;
-export type Compression = (typeof COMPRESSIONS)[number];
 
 /** The bytes of a batch are not what they must be: damaged on the way, or written in a format that is not read here. */
 export class CorruptBatchError extends StreamsError {

@@ -1,5 +1,5 @@
 import { StreamsMetrics } from "../metrics/metrics.js";
-import { COMPRESSIONS, type Compression } from "./compression.js";
+import { COMPRESSIONS, type Compression } from "./codecs.js";
 import { type ErrorHandlers, FAIL } from "./error-handling.js";
 import { ConfigError } from "./errors.js";
 import { type Logger, silentLogger } from "./logger.js";

@@ -28,7 +28,10 @@ export interface TopologyCheckOptions {
  */
 export async function checkTopology(options: TopologyCheckOptions): Promise<void> {
   const { topology, directory, config, names } = options;
-  await directory.lookUp(topology.subTopologies.flatMap((sub) => topicsRead(sub, names)));
+  await directory.lookUp(
+    topology.subTopologies.flatMap((sub) => topicsRead(sub, names)),
+    { purpose: "Read" },
+  );
   const partitions = topology.subTopologies.flatMap((sub) => sourcePartitions(sub, options));
   const committed = await directory.admin.committedOffsets(config.applicationId, partitions, { requireStable: false });
   const differences = compareWithCommits(options, committed);
@@ -108,7 +111,7 @@ async function staleChangelogs(
 ): Promise<string[]> {
   if (added.length === 0) return [];
   const topics = [...new Set(added.map(({ store }) => names.changelog(store)))];
-  await directory.lookUp(topics, { again: true });
+  await directory.lookUp(topics, { again: true, purpose: "Read" });
   const partitions = added
     .map(({ store, partition }) => ({ topic: names.changelog(store), partition }))
     .filter(({ topic, partition }) => partition < (directory.partitionCount(topic) ?? 0));

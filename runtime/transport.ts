@@ -133,7 +133,7 @@ export type ProduceResult = { readonly baseOffset: number } | { readonly refusal
 
 export interface ProducerOptions {
   /** Of the batches on the wire and in the broker's log; `none` by default. The embedded log keeps them as they are. */
-  readonly compression?: import("./compression.js").Compression;
+  readonly compression?: import("./codecs.js").Compression;
   /** Asked before each request. False: what the records were made from may have another owner, so `produce` throws a FencedError. */
   readonly mayWrite?: () => boolean;
 }

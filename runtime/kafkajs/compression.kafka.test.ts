@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { runJava } from "../../testing/kafka/java-peer.js";
-import { COMPRESSIONS } from "../compression.js";
+import { COMPRESSIONS } from "../codecs.js";
 import { silentLogger } from "../logger.js";
 import { ATTRIBUTE, BATCH, RecordBatch } from "../record-batch.js";
 import { RecordCursor } from "../record-cursor.js";

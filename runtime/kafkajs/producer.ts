@@ -1,5 +1,6 @@
 import { invariant } from "../../topology/errors.js";
-import { type Compression, codecOf, compressBatches } from "../compression.js";
+import type { Compression } from "../codecs.js";
+import { codecOf, compressBatches } from "../compression.js";
 import {
   AmbiguousCommitError,
   ConfigError,

@@ -136,6 +136,7 @@ function watched(
       return watch(files.reopenEmpty(inner.get(state) ?? state, stores, partition));
     },
     has: (stores: readonly StoreSpec[], partition: number): boolean => files.has(stores, partition),
+    stored: () => files.stored(),
   };
   // A class with private fields: only a proxy can stand in for it.
   return new Proxy(files, { get: (_, name) => overridden[name as keyof typeof overridden] });

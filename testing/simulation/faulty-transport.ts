@@ -186,6 +186,10 @@ class FaultyGroupMember implements GroupMember {
     return this.network.hand(this.endpoint, "a change of the group", this.#inner.changed());
   }
 
+  rival(): Promise<string | undefined> {
+    return this.network.hand(this.endpoint, "who else is in the group", this.#inner.rival());
+  }
+
   join(request: Parameters<GroupMember["join"]>[0]): Promise<Generation> {
     this.endpoint.step("join");
     return this.#inner.join(request);
