@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import type { EmbeddedLog } from "../../runtime/embedded/embedded-log.js";
-import { AmbiguousCommitError, FencedError } from "../../runtime/errors.js";
+import { AmbiguousCommitError, FatalError, FencedError } from "../../runtime/errors.js";
 import type { ProcessorTopology } from "../../topology/processor-topology.js";
 import { Disk } from "./disk.js";
 import { Instance, SESSION_TIMEOUT_MS, told } from "./instance.js";
 import { type Network, NO_FAULTS } from "./network.js";
 import { APPLICATION_ID } from "./pipeline.js";
-import type { Plan } from "./plan.js";
+import type { Deed, Plan } from "./plan.js";
 import { type PlantedBug, plantedInTransport } from "./planted-bugs.js";
 import type { Random } from "./random.js";
 
@@ -14,6 +14,8 @@ import type { Random } from "./random.js";
 interface Machine {
   readonly name: string;
   readonly disk: Disk;
+  /** It has the identity of another machine, runs once, and is one too many. */
+  readonly isTwin: boolean;
   process: Instance | undefined;
   startsAtMs: number;
   wallOffsetMs: number;
@@ -25,8 +27,8 @@ const SUPERVISE_MS = 200;
 const RESTART_MS_MIN = 600;
 const RESTART_MS_MAX = 2_000;
 /** Processes are killed and stopped at any step, or at one of these: the few that matter most are rare among the many. */
-const CAUGHT_AT = ["", "", "commit", "writ", "offsets", "transaction", "stor", "initialize", "join", "file"];
-const STARTING_AT = ["", "join", "file", "stor", "stor", "offsets"];
+const CAUGHT_AT = ["", "", "commit", "writ", "offsets", "transaction", "midst", "stor", "initialize", "join", "file"];
+const STARTING_AT = ["", "join", "file", "midst", "midst", "stor", "offsets"];
 const STEPS_MAX = 60;
 const STEPS_OF_KIND_MAX = 6;
 
@@ -45,11 +47,16 @@ export class Chaos {
     readonly log: EmbeddedLog,
     readonly random: Random,
     readonly topology: ProcessorTopology,
-    readonly options: { readonly directory: string; readonly bug: PlantedBug | undefined },
+    readonly options: {
+      readonly directory: string;
+      readonly bug: PlantedBug | undefined;
+      readonly beforeClockJump: () => void;
+    },
   ) {
     this.#machines = Array.from({ length: plan.instances }, (_, at) => ({
       name: `m${at}`,
       disk: new Disk(join(options.directory, `m${at}`), APPLICATION_ID),
+      isTwin: false,
       process: undefined,
       startsAtMs: at === 0 ? 0 : random.between(0, plan.chaosMs / 2),
       wallOffsetMs: 0,
@@ -72,11 +79,12 @@ export class Chaos {
   calm(): void {
     this.#isCalm = true;
     this.network.rates = NO_FAULTS;
-    this.network.broker.wallOffsetMs = Math.max(0, this.network.broker.wallOffsetMs);
     for (const machine of this.#machines) {
       const { process } = machine;
       machine.startsAtMs = Math.min(machine.startsAtMs, this.#nowMs + RESTART_MS_MIN);
+      if (machine.isTwin) machine.startsAtMs = Number.POSITIVE_INFINITY;
       if (process === undefined) continue;
+      if (machine.isTwin && process.isRunning) process.kill();
       process.cutOff = undefined;
       process.spare();
       process.resume();
@@ -118,10 +126,17 @@ export class Chaos {
   #judge(machine: Machine, process: Instance): void {
     const error = process.ended?.error;
     machine.process = undefined;
-    machine.startsAtMs = this.#nowMs + this.#restartMs();
+    machine.startsAtMs = machine.isTwin ? Number.POSITIVE_INFINITY : this.#nowMs + this.#restartMs();
     const isOnlyGivingUp = error instanceof FencedError || error instanceof AmbiguousCommitError;
     const isFine = error === undefined ? process.host.isDead || process.isClosing : isOnlyGivingUp && !this.#isEnding;
+    if (this.#isOfTwins(error)) return;
     if (!isFine) this.failures.push(`${machine.name} ended by itself: ${told(error)}`);
+  }
+
+  /** The one of two with the same identity that came first ends, and says why. */
+  #isOfTwins(error: unknown): boolean {
+    const isFenced = error instanceof FatalError && /^(INSTANCE_FENCED|FENCED_INSTANCE_ID)$/.test(error.code);
+    return isFenced && this.plan.deeds.includes("twin");
   }
 
   #restartMs(): number {
@@ -147,9 +162,8 @@ export class Chaos {
       checkpointEarly: options.bug === "checkpoint-early",
     });
     // A process that has just been killed may be killed again while it starts.
-    if (!this.#isCalm && random.happens(0.35)) {
-      const { process } = machine;
-      this.#catch(process, random.pick(STARTING_AT), () => process.kill());
+    if (!this.#isCalm && plan.deeds.includes("kill") && random.happens(0.5)) {
+      this.#killSoon(machine, machine.process, random.pick(STARTING_AT));
     }
   }
 
@@ -161,37 +175,30 @@ export class Chaos {
     // A zombie is left alone: what it does when it awakes is what it is for.
     if (process === undefined || !process.isRunning || process.isZombie) return;
     this.faults++;
-    const { plan, random } = this;
-    const deeds = [
-      () => this.#kill(machine, process),
-      () => this.#kill(machine, process),
-      () => process.close(),
-      ...(plan.zombies
-        ? [
-            () => this.#stop(process),
-            () => this.#stop(process),
-            () => this.#cutOff(process),
-            () => this.#cutOff(process),
-          ]
-        : []),
-      ...(plan.clocksJump ? [() => this.#jump(machine, process), () => this.#jumpBroker()] : []),
-    ];
-    random.pick(deeds)();
+    const deeds: Readonly<Record<Deed, () => void>> = {
+      kill: () => this.#killSoon(machine, process, this.random.pick(CAUGHT_AT)),
+      close: () => process.close(),
+      stop: () => this.#stopSoon(process),
+      "cut-off": () => this.#cutOff(process, "all"),
+      "cut-off-group": () => this.#cutOff(process, "group"),
+      twin: () => this.#addTwin(machine),
+      "clock-jump": () => this.#jump(machine, process),
+      "broker-clock-jump": () => this.#jumpBroker(),
+    };
+    deeds[this.random.pick(this.plan.deeds)]();
   }
 
-  #kill(machine: Machine, process: Instance): void {
-    this.#catch(process, this.random.pick(CAUGHT_AT), () => process.kill());
-    if (!this.plan.disksFail || !this.random.happens(0.5)) return;
-    const { disk } = machine;
-    if (process.isRunning) disk.remember();
-    const harm = this.random.pick([() => disk.wipe(), () => disk.corrupt(), () => disk.losePower()]);
-    const strike = (): void => {
-      // The disk fails together with the process; a process that was closed meanwhile keeps what it has.
-      if (machine.process !== undefined && machine.process !== process) return;
-      if (process.host.isDead) harm();
-      else if (process.isRunning) this.#after(SUPERVISE_MS / 4, strike);
-    };
-    strike();
+  #killSoon(machine: Machine, process: Instance, at: string): void {
+    const { disk, name } = machine;
+    const isFailing = this.random.happens(this.plan.diskFailures);
+    if (isFailing) disk.remember();
+    this.#catch(process, at, () => {
+      process.kill();
+      if (!isFailing) return;
+      const harm = this.random.pick(["wipe", "corrupt", "losePower"] as const);
+      this.#say(`${name}'s disk: ${harm}`);
+      disk[harm]();
+    });
   }
 
   /** At one of its next steps: in the midst of a commit, of a restore, of joining. */
@@ -199,21 +206,28 @@ export class Chaos {
     process.setTrap(at, this.random.between(1, at === "" ? STEPS_MAX : STEPS_OF_KIND_MAX), spring);
   }
 
-  #stop(process: Instance): void {
+  #stopSoon(process: Instance): void {
     this.#catch(process, this.random.pick(CAUGHT_AT), () => {
       process.stop();
       this.#after(this.#zombieMs(), () => process.resume());
     });
   }
 
-  #cutOff(process: Instance): void {
+  #cutOff(process: Instance, from: "all" | "group"): void {
     process.spare();
-    process.cutOff = this.random.pick(["all", "group", "group"]);
-    this.#say(`${process.host.name} is cut off: ${process.cutOff}`);
+    process.cutOff = from;
+    this.#say(`${process.host.name} is cut off: ${from}`);
     this.#after(this.#zombieMs(), () => {
       process.cutOff = undefined;
       this.#say(`${process.host.name} is connected again`);
     });
+  }
+
+  #addTwin({ name }: Machine): void {
+    const directory = join(this.options.directory, `${name}-twin-${this.#machines.length}`);
+    const disk = new Disk(directory, APPLICATION_ID);
+    const startsAtMs = this.#nowMs;
+    this.#machines.push({ name, disk, isTwin: true, process: undefined, startsAtMs, wallOffsetMs: 0 });
   }
 
   #zombieMs(): number {
@@ -231,6 +245,7 @@ export class Chaos {
   #jumpBroker(): void {
     const byMs = Math.floor(this.random.fraction() * 4_000 - 1_000);
     this.#say(`the broker's clock jumps by ${byMs} ms`);
+    this.options.beforeClockJump();
     this.network.broker.wallOffsetMs += byMs;
   }
 

@@ -3,6 +3,30 @@ import type { FaultRates } from "./network.js";
 import type { Event, FinalBy } from "./pipeline.js";
 import type { Random } from "./random.js";
 
+/** `twin`: a second process runs under the identity of this one. `cut-off-group`: all but its heartbeats arrives. */
+export type Deed =
+  | "kill"
+  | "close"
+  | "stop"
+  | "cut-off"
+  | "cut-off-group"
+  | "twin"
+  | "clock-jump"
+  | "broker-clock-jump";
+
+const DEEDS: readonly Deed[] = [
+  "kill",
+  "close",
+  "stop",
+  "cut-off",
+  "cut-off-group",
+  "twin",
+  "clock-jump",
+  "broker-clock-jump",
+];
+/** These let a process go on, unknowing, when its work has gone to others. */
+const MAKE_ZOMBIES: readonly Deed[] = ["stop", "cut-off", "cut-off-group", "twin"];
+
 export interface Plan {
   readonly guarantee: ProcessingGuarantee;
   readonly finalBy: FinalBy;
@@ -10,14 +34,16 @@ export interface Plan {
   readonly instances: number;
   readonly commitIntervalMs: number;
   readonly rates: FaultRates;
+  /** The share of commits whose markers come after their answers. */
+  readonly lateMarkers: number;
   /** How long things go wrong. */
   readonly chaosMs: number;
   /** Between two things that are done to processes, clocks and disks. */
   readonly pauseMs: number;
-  /** Processes stop and lines are cut for longer than a session lasts, and requests arrive late. */
-  readonly zombies: boolean;
-  readonly clocksJump: boolean;
-  readonly disksFail: boolean;
+  /** What is done to processes and clocks, each as often as it stands here. */
+  readonly deeds: readonly Deed[];
+  /** How often a disk is lost, damaged or set back when its process is killed. */
+  readonly diskFailures: number;
   /** The most that one look at the clock takes. */
   readonly lookMs: number;
   /** Written while things go wrong, each batch at its time. */
@@ -33,7 +59,11 @@ const FIRST_EVENT_MS = 1_749_999_990_000;
 export function planOf(random: Random): Plan {
   const partitions = random.between(1, 3);
   const most = random.pick([0.003, 0.01, 0.03]);
-  const zombies = random.happens(0.6);
+  // Each run has its own few kinds of trouble, and more of them: all kinds in all runs would get in each other's way.
+  const chosen = DEEDS.filter((deed) => random.happens(deed === "kill" ? 0.8 : 0.4));
+  const deeds = (chosen.length > 0 ? chosen : (["kill"] as const)).flatMap((deed) =>
+    Array.from({ length: random.between(1, 4) }, () => deed),
+  );
   const rate = (): number => (random.happens(0.7) ? random.fraction() * most : 0);
   const plan = {
     guarantee: random.happens(0.7) ? ("exactly_once" as const) : ("at_least_once" as const),
@@ -41,12 +71,18 @@ export function planOf(random: Random): Plan {
     partitions,
     instances: random.pick([1, 2, 2, 3, 3]),
     commitIntervalMs: random.pick([20, 100, 400]),
-    rates: { lostRequest: rate(), lostAnswer: rate(), late: zombies ? rate() : 0, repeated: rate(), slow: rate() * 3 },
+    rates: {
+      lostRequest: rate(),
+      lostAnswer: rate(),
+      late: random.happens(0.6) ? rate() : 0,
+      repeated: rate(),
+      slow: rate() * 3,
+    },
+    lateMarkers: random.pick([0, 0.2, 1]),
     chaosMs: random.between(6_000, 14_000),
     pauseMs: random.pick([200, 500]),
-    zombies,
-    clocksJump: random.happens(0.4),
-    disksFail: random.happens(0.5),
+    deeds,
+    diskFailures: random.pick([0, 0, 0.3, 1]),
     lookMs: random.pick([0, 0, 2, 15]),
   };
   const count = random.between(60, 300);
@@ -56,6 +92,11 @@ export function planOf(random: Random): Plan {
     next(at % partitions, Math.floor(at / partitions) % KEYS_PER_PARTITION),
   );
   return { ...plan, events, lastEvents };
+}
+
+/** Whether a process may go on, unknowing, when its work has gone to others. */
+export function mayHaveZombies({ deeds, rates }: Plan): boolean {
+  return rates.late > 0 || deeds.some((deed) => MAKE_ZOMBIES.includes(deed));
 }
 
 /** Events whose time goes on, now and then by a leap, with some that are late and some that are too late. */

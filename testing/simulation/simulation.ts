@@ -6,10 +6,11 @@ import { EmbeddedTransport } from "../../runtime/embedded/transport.js";
 import { RecordBatch } from "../../runtime/record-batch.js";
 import type { Producer } from "../../runtime/transport.js";
 import { Chaos } from "./chaos.js";
+import { LateMarkers } from "./late-markers.js";
 import { expectedOf } from "./model.js";
 import { Network } from "./network.js";
 import { APPLICATION_ID, type Event, pipeline, REPARTITION, TOPICS, wireValueOf } from "./pipeline.js";
-import { type Plan, planOf } from "./plan.js";
+import { mayHaveZombies, type Plan, planOf } from "./plan.js";
 import { type PlantedBug, plantInLog } from "./planted-bugs.js";
 import { Random } from "./random.js";
 import { Trace } from "./trace.js";
@@ -80,10 +81,14 @@ class Simulation {
     this.#network = new Network(this.#time, this.#random.fork(), this.#trace, this.#plan.rates);
     const { broker } = this.#network;
     this.#log = new EmbeddedLog({ file: ":memory:", now: () => this.#time.wallClockMs(broker) });
+    const markers = new LateMarkers(this.#log, this.#network, this.#plan.lateMarkers);
     plantInLog(options.bug, this.#log);
     const topology = pipeline(this.#plan.finalBy);
-    const { bug } = options;
-    this.#chaos = new Chaos(this.#plan, this.#network, this.#log, this.#random.fork(), topology, { directory, bug });
+    this.#chaos = new Chaos(this.#plan, this.#network, this.#log, this.#random.fork(), topology, {
+      directory,
+      bug: options.bug,
+      beforeClockJump: () => markers.writeAll(),
+    });
     this.#written = Array.from({ length: this.#plan.partitions }, () => []);
   }
 
@@ -120,8 +125,8 @@ class Simulation {
   }
 
   #differences(): string[] {
-    const { guarantee, zombies } = this.#plan;
-    return differences(this.#log, expectedOf(this.#written), { guarantee, hadZombies: zombies });
+    const hadZombies = mayHaveZombies(this.#plan);
+    return differences(this.#log, expectedOf(this.#written), { guarantee: this.#plan.guarantee, hadZombies });
   }
 
   async #prepare(): Promise<Producer> {
