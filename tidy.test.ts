@@ -30,8 +30,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
   runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*", ...CODECS] },
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
-  // The simulation runs the engine over the embedded log.
-  testing: { rooms: [...ENGINE, "runtime/embedded"], packages: ["node:*"] },
+  testing: { rooms: ENGINE, packages: ["node:*"] },
+  "testing/simulation": { rooms: [...ENGINE, "runtime/embedded"], packages: ["node:*"] },
   // The broker of the tests comes before everything it tests.
   "testing/kafka": { rooms: [], packages: ["vitest", "node:*"] },
   "index.ts": { rooms: [...ENGINE, "runtime/kafkajs", "runtime/embedded"], packages: [] },
