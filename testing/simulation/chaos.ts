@@ -26,6 +26,8 @@ const SUPERVISE_MS = 200;
 /** After what a dead process has sent has arrived. */
 const RESTART_MS_MIN = 600;
 const RESTART_MS_MAX = 2_000;
+/** After its work has gone to others. */
+const LATE_RESTART_MS_MAX = 6_000;
 /** Processes are killed and stopped at any step, or at one of these: the few that matter most are rare among the many. */
 const CAUGHT_AT = ["", "", "commit", "writ", "offsets", "transaction", "midst", "stor", "initialize", "join", "file"];
 const STARTING_AT = ["", "join", "file", "midst", "midst", "stor", "offsets"];
@@ -140,7 +142,9 @@ export class Chaos {
   }
 
   #restartMs(): number {
-    return this.#isCalm ? RESTART_MS_MIN : this.random.between(RESTART_MS_MIN, RESTART_MS_MAX);
+    if (this.#isCalm) return RESTART_MS_MIN;
+    if (this.random.happens(0.3)) return this.random.between(RESTART_MS_MAX, LATE_RESTART_MS_MAX);
+    return this.random.between(RESTART_MS_MIN, RESTART_MS_MAX);
   }
 
   #start(machine: Machine): void {
@@ -155,6 +159,7 @@ export class Chaos {
       applicationId: APPLICATION_ID,
       guarantee: plan.guarantee,
       commitIntervalMs: plan.commitIntervalMs,
+      transactionTimeoutMs: plan.transactionTimeoutMs,
       onClose: random.happens(0.5) ? "leave" : "stay",
       wallOffsetMs: machine.wallOffsetMs,
       lookMs: plan.lookMs,

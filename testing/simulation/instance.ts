@@ -22,6 +22,7 @@ export interface InstanceOptions {
   readonly applicationId: string;
   readonly guarantee: ProcessingGuarantee;
   readonly commitIntervalMs: number;
+  readonly transactionTimeoutMs: number;
   readonly onClose: "leave" | "stay";
   readonly wallOffsetMs: number;
   readonly lookMs: number;
@@ -31,7 +32,6 @@ export interface InstanceOptions {
 }
 
 export const SESSION_TIMEOUT_MS = 1_000;
-const TRANSACTION_TIMEOUT_MS = 1_000;
 
 /** One life of a process: a stream thread from its start until it ends, by itself or by a kill. */
 export class Instance implements Endpoint {
@@ -61,7 +61,7 @@ export class Instance implements Endpoint {
         guarantee: options.guarantee,
         commitIntervalMs: options.commitIntervalMs,
         sessionTimeoutMs: SESSION_TIMEOUT_MS,
-        transactionTimeoutMs: TRANSACTION_TIMEOUT_MS,
+        transactionTimeoutMs: options.transactionTimeoutMs,
         changelogDeleteDelayMs: 3_000,
         onClose: options.onClose,
         logger: this.#logger(),

@@ -33,6 +33,8 @@ export interface Plan {
   readonly partitions: number;
   readonly instances: number;
   readonly commitIntervalMs: number;
+  /** Longer than sessions in some runs: then what a dead process left open is ended by whoever takes its work over. */
+  readonly transactionTimeoutMs: number;
   readonly rates: FaultRates;
   /** The share of commits whose markers come after their answers. */
   readonly lateMarkers: number;
@@ -71,6 +73,7 @@ export function planOf(random: Random): Plan {
     partitions,
     instances: random.pick([1, 2, 2, 3, 3]),
     commitIntervalMs: random.pick([20, 100, 400]),
+    transactionTimeoutMs: random.pick([1_000, 1_000, 8_000]),
     rates: {
       lostRequest: rate(),
       lostAnswer: rate(),
