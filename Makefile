@@ -27,6 +27,7 @@ run: build ## demo: producer, pipeline and live console in one process; COUNT=20
 .PHONY: test
 test: check-kafka build ## every test, those on a real Kafka included (Java 17 and Maven, or Docker, or KAFKA_BROKERS)
 	@npm test --silent -- $${TEST_REPORTS:+--reporter=default --reporter=json "--outputFile.json=$$TEST_REPORTS/unit.json"}
+	@npm run test:faults --silent -- $${TEST_REPORTS:+--reporter=default --reporter=json "--outputFile.json=$$TEST_REPORTS/sim.json"}
 	@npm run test:kafka --silent -- $${TEST_REPORTS:+--reporter=default --reporter=json "--outputFile.json=$$TEST_REPORTS/kafka.json"}
 
 .PHONY: build

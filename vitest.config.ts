@@ -17,8 +17,17 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["**/*.test.ts"],
-          exclude: ["**/node_modules/**", "dist/**", "**/*.kafka.test.ts"],
+          exclude: ["**/node_modules/**", "dist/**", "**/*.kafka.test.ts", "**/*.sim.test.ts"],
           testTimeout: 20_000,
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: "sim",
+          include: ["**/*.sim.test.ts"],
+          exclude: ["**/node_modules/**", "dist/**"],
+          testTimeout: 240_000,
         },
       },
       {

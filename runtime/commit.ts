@@ -114,7 +114,7 @@ export class Committer {
       await this.#options.transactions.abort();
     } catch (error) {
       this.#options.logger.debug(
-        { error },
+        { err: error },
         "the transaction could not be aborted; the next initialisation of its id does it",
       );
     }

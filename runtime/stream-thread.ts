@@ -67,7 +67,7 @@ export class StreamThread {
       } catch (error) {
         if (this.#closing && isRecoverable(error)) {
           logger.warn(
-            { error },
+            { err: error },
             "closed while work was in flight; what was not committed is processed again at the next start",
           );
           return;

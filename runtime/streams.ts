@@ -150,7 +150,7 @@ export class KafkaStreams {
     try {
       await this.#config.transport.close();
     } catch (error) {
-      this.#config.logger.debug({ error }, "the connections did not close cleanly");
+      this.#config.logger.debug({ err: error }, "the connections did not close cleanly");
     }
   }
 
@@ -174,7 +174,7 @@ export class KafkaStreams {
       try {
         listener(state, before);
       } catch (error) {
-        this.#config.logger.error({ error }, "a state listener threw");
+        this.#config.logger.error({ err: error }, "a state listener threw");
       }
     }
   }

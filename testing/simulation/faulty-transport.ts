@@ -240,6 +240,7 @@ class FaultyGroupMember implements GroupMember {
       leave: (...args) => {
         if (!isGone() && endpoint.cutOff === undefined) asBroker(() => groups.leave(...args));
       },
+      holder: (...args) => asBroker(() => groups.holder(...args)),
     };
     // A class with private fields: only a proxy can stand in for it.
     return new Proxy(groups, { get: (_, name) => overridden[name as keyof typeof overridden] });
