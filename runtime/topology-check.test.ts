@@ -152,6 +152,18 @@ describe("what leaves the state good goes on, and the log says what becomes of i
     expect(other.lines.some(({ message }) => message.includes('"others" has changed: it is new'))).toBe(true);
   });
 
+  test("a store that is removed while another sub-topology keeps one of the same kind: that one is not its heir", async () => {
+    const both = (input: KStream<string, string>): KStream<string, string> => {
+      input.groupBy((value) => value, { key: string }).count("by-value");
+      return input;
+    };
+    await run(build((input) => both(input).groupByKey().count("counts")));
+    const { streams, lines } = await run(build(both));
+    expect(streams.failure).toBeUndefined();
+    expect(lines.some(({ message }) => message.includes('"counts" has changed: it is gone'))).toBe(true);
+    expect(lines.some(({ message }) => message.includes('"by-value" has changed'))).toBe(false);
+  });
+
   test("a change that was taken is not told again, also in partitions where nothing came since", async () => {
     await run(fields({ n: count() }));
     const after = fields({ n: count(), m: count() });

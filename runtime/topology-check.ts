@@ -4,7 +4,7 @@ import { compareStores, type StoreChange } from "../topology/store-changes.js";
 import { definitionOf } from "../topology/store-definition.js";
 import { decodeCommitMetadata, METADATA_BYTES_MAX, metadataBytesMax, newerMetadataVersion } from "./commit-metadata.js";
 import type { ResolvedConfig } from "./config.js";
-import { decodeStores, encodeStores, wordsOf } from "./definition-hashes.js";
+import { type CommittedStores, decodeStores, encodeStores, wordsOf } from "./definition-hashes.js";
 import { FatalError } from "./errors.js";
 import { type TopicNames, topicsRead } from "./internal-topics.js";
 import type { TopicDirectory } from "./topic-directory.js";
@@ -51,35 +51,26 @@ interface Differences {
 }
 
 function compareWithCommits(options: TopologyCheckOptions, committed: readonly CommittedOffset[]): Differences {
-  const { topology, names, taskCounts, files } = options;
+  const { topology, taskCounts } = options;
   const specs = topology.subTopologies.flatMap(({ stores }) => stores);
-  // A store that is gone has its name in the files here, if it ever ran here.
-  const words = wordsOf([...files.stored(), ...specs.map((spec) => [spec.name, definitionOf(spec)] as const)]);
-  const refused = new Set<string>();
+  const notes = notesOf(options, committed);
+  const told = new Map(notes.flatMap(({ known }) => [...known.stores]));
+  const homes = new Set<string>();
+  const refused = new Set(newerCommits(committed));
   const changes = new Map<string, StoreChange>();
   const added: { store: string; partition: number }[] = [];
-  const told = new Set<string>();
-  const homes = new Set<string>();
-  for (const { topic, partition, metadata } of committed) {
-    const newer = newerMetadataVersion(metadata);
-    if (newer !== undefined)
-      refused.add(
-        `${topic}-${partition} was committed by a newer release (format ${newer}): run that one, or reset the application`,
-      );
-    const own = topology.subTopologies.find((sub) => topicsRead(sub, names).includes(topic));
-    const note = decodeCommitMetadata(metadata, [])?.stores;
-    const known = note && decodeStores(note, words);
-    if (own === undefined || known === undefined) continue;
-    for (const change of compareStores(known.stores, specs)) {
-      // What another sub-topology has, its own commits tell of.
-      if (change.what === "added" && !own.stores.some(({ name }) => name === change.store)) continue;
+  for (const { own, partition, known } of notes) {
+    const isOwn = (store: string): boolean => own.stores.some(({ name }) => name === store);
+    // Of what another sub-topology has, its own commits tell: it is not new because these do not.
+    const elsewhere = [...told].filter(([store]) => !isOwn(store));
+    for (const change of compareStores(new Map([...elsewhere, ...known.stores]), specs)) {
+      if (change.what === "same" || (change.what === "added" && !isOwn(change.store))) continue;
       if (change.what === "added") added.push({ store: change.store, partition });
       if (change.refused !== undefined) refused.add(`store "${change.store}" has changed: ${change.refused}`);
       changes.set(change.store, change);
     }
     for (const store of known.stores.keys()) {
-      told.add(store);
-      if (!own.stores.some(({ name }) => name === store)) continue;
+      if (!isOwn(store)) continue;
       homes.add(store);
       const partitions = taskCounts[own.id] ?? 0;
       if (partitions !== known.partitions) refused.add(repartitioned(store, own, known.partitions, partitions));
@@ -87,6 +78,36 @@ function compareWithCommits(options: TopologyCheckOptions, committed: readonly C
   }
   for (const { name } of specs) if (told.has(name) && !homes.has(name)) refused.add(moved(name));
   return { refused: [...refused], changes: [...changes.values()], added };
+}
+
+interface Note {
+  /** Who reads that topic now. */
+  readonly own: SubTopology;
+  readonly partition: number;
+  readonly known: CommittedStores;
+}
+
+/** What the commits of each partition tell, where they tell anything. */
+function notesOf({ topology, names, files }: TopologyCheckOptions, committed: readonly CommittedOffset[]): Note[] {
+  const specs = topology.subTopologies.flatMap(({ stores }) => stores);
+  // A store that is gone has its name in the files here, if it ever ran here.
+  const words = wordsOf([...files.stored(), ...specs.map((spec) => [spec.name, definitionOf(spec)] as const)]);
+  return committed.flatMap(({ topic, partition, metadata }) => {
+    const own = topology.subTopologies.find((sub) => topicsRead(sub, names).includes(topic));
+    const note = decodeCommitMetadata(metadata, [])?.stores;
+    const known = note && decodeStores(note, words);
+    return own === undefined || known === undefined ? [] : [{ own, partition, known }];
+  });
+}
+
+function newerCommits(committed: readonly CommittedOffset[]): string[] {
+  return committed.flatMap(({ topic, partition, metadata }) => {
+    const version = newerMetadataVersion(metadata);
+    if (version === undefined) return [];
+    return [
+      `${topic}-${partition} was committed by a newer release (format ${version}): run that one, or reset the application`,
+    ];
+  });
 }
 
 function repartitioned(store: string, { sources }: SubTopology, before: number, now: number): string {
