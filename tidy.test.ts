@@ -24,6 +24,10 @@ const CODECS = ["kafkajs-snappy", "lz4-napi", "@mongodb-js/zstd"];
 const ROOMS: Readonly<Record<string, Room>> = {
   // Of crypto serdes and topology take hashes; chance is refused by isPure.
   serdes: { rooms: [], packages: ["@standard-schema/spec", "avsc", "node:crypto"], isSynchronous: true, isPure: true },
+  // The one part of serdes that asks somebody else: before and between records, never for one.
+  "serdes/schema-registry.ts": { rooms: ["serdes"], packages: [] },
+  "serdes/registry-serdes.ts": { rooms: ["serdes", "serdes/schema-registry.ts"], packages: ["@standard-schema/spec"] },
+  "serdes/index.ts": { rooms: ["serdes", "serdes/schema-registry.ts", "serdes/registry-serdes.ts"], packages: [] },
   metrics: { rooms: [], packages: ["prom-client"] },
   topology: { rooms: ["serdes", "metrics"], packages: ["node:crypto"], isSynchronous: true, isPure: true },
   stores: { rooms: ["topology", "serdes", "metrics"], packages: ["better-sqlite3", "node:*"], isSynchronous: true },
@@ -56,7 +60,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
 /** Tests stand above everything: nothing imports them, so besides their room's own they may use these, and rooms inside it. */
 const TESTS: Room = {
   rooms: ["doors", "testing", "testing/kafka", "bench"],
-  packages: ["vitest", "fast-check", "zod", "node:*"],
+  // The registry client reads what our serdes write, and the other way round.
+  packages: ["vitest", "fast-check", "zod", "@kafkajs/confluent-schema-registry", "node:*"],
 };
 
 const DOORS: Readonly<Record<string, string>> = {

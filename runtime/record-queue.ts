@@ -1,3 +1,4 @@
+import { NotLoadedError } from "../serdes/serde.js";
 import { StreamsError } from "../topology/errors.js";
 import type { SourceNode } from "../topology/processor-topology.js";
 import { CurrentRecord, type Headers } from "../topology/record.js";
@@ -5,8 +6,14 @@ import { fetchedBytes } from "./compression.js";
 import { positionAfter, RecordCursor } from "./record-cursor.js";
 import type { FetchedPartition } from "./transport.js";
 
-/** `failed`: the record cannot be read; the task's handler decides, then `advance` goes on behind it. */
-export type Head = "record" | "failed" | "none";
+/**
+ * `failed`: the record cannot be read; the task's handler decides, then `advance` goes on behind it. `waiting`: its serde
+ * loads what it needs; the queue reads the record again by itself.
+ */
+export type Head = "record" | "failed" | "waiting" | "none";
+
+/** A record names a schema for its key and one for its value; a serde that asks for more than that never ends. */
+const LOADS_MAX = 4;
 
 /** The event time of a record is negative, no whole number, or too far ahead of the record's own time (protocol 20). */
 export class BadTimestampError extends StreamsError {
@@ -29,6 +36,8 @@ export class RecordQueue {
   highWatermark: number | undefined;
 
   #head: Head = "none";
+  /** How often something was loaded for the head. */
+  #loads = 0;
   #cursor: RecordCursor | undefined;
   readonly #waiting: FetchedPartition[] = [];
   #bufferedBytes = 0;
@@ -44,6 +53,8 @@ export class RecordQueue {
     startOffset: number,
     /** Records that were its head and are left behind. */
     readonly consumed: { value: number } = { value: 0 },
+    /** Called when a record that waited has been read again. */
+    readonly onLoaded: () => void = () => undefined,
   ) {
     this.#position = startOffset;
     this.#fetchPosition = startOffset;
@@ -112,7 +123,8 @@ export class RecordQueue {
     for (;;) {
       if (this.#cursor?.next()) {
         this.#position = this.#cursor.offset;
-        this.#head = this.#read(this.#cursor);
+        this.#loads = 0;
+        this.#readHead(this.#cursor);
         return;
       }
       if (this.#cursor !== undefined) {
@@ -129,6 +141,17 @@ export class RecordQueue {
     }
   }
 
+  #readHead(cursor: RecordCursor): void {
+    this.#head = this.#read(cursor);
+    const { failure } = this;
+    if (this.#head !== "waiting" || !(failure instanceof NotLoadedError)) return;
+    this.#loads++;
+    void failure.load().then(() => {
+      this.#readHead(cursor);
+      if (this.#head !== "waiting") this.onLoaded();
+    });
+  }
+
   #read(cursor: RecordCursor): Head {
     this.failure = undefined;
     try {
@@ -139,7 +162,7 @@ export class RecordQueue {
       return "record";
     } catch (error) {
       this.failure = error instanceof Error ? error : new Error(String(error));
-      return "failed";
+      return error instanceof NotLoadedError && this.#loads < LOADS_MAX ? "waiting" : "failed";
     }
   }
 

@@ -11,6 +11,7 @@ import { Fetching } from "./fetching.js";
 import { sourceTopics, TopicNames } from "./internal-topics.js";
 import { isWithin } from "./is-within.js";
 import { Maintenance } from "./maintenance.js";
+import { prepareSerdes } from "./prepare-serdes.js";
 import { prepareTopics } from "./prepare-topics.js";
 import { stableOffsets } from "./stable-offsets.js";
 import { formatTaskId, parseTaskId, type StreamTask } from "./task.js";
@@ -93,6 +94,7 @@ export class StreamSession {
       directory: this.#directory,
       names: this.#names,
       files,
+      onLoaded: () => this.#wakeup.wake(),
     });
     this.#outputs = transport.openProducer({
       compression: config.compression,
@@ -167,6 +169,8 @@ export class StreamSession {
       if (!(await this.#sourcesExist())) return;
       await this.#config.onSourcesFound();
       const { topology, files } = this.#options;
+      this.#say("starting", "preparing serdes");
+      await prepareSerdes(topology);
       this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files);
       await this.#transactions.initialize();
       while (!this.#closing) {

@@ -28,6 +28,7 @@ export interface TaskOpenerOptions {
   readonly directory: TopicDirectory;
   readonly names: TopicNames;
   readonly files: StateFiles;
+  readonly onLoaded: () => void;
 }
 
 export interface OpenedTask {
@@ -140,7 +141,7 @@ export class TaskOpener {
       const source = sources.find(({ topic, partition }) => topic === one.topic && partition === one.partition);
       return { ...one, logEnd: source?.logEnd };
     });
-    const { config, names, directory } = this.#options;
+    const { config, names, directory, onLoaded } = this.#options;
     return new StreamTask({
       subTopology,
       partition: id.partition,
@@ -154,6 +155,7 @@ export class TaskOpener {
       clocks: laterClocks(start.clocks, restoredClocks(subTopology, state)),
       topicIds,
       storesNote: this.#storesNote(subTopology),
+      onLoaded,
     });
   }
 

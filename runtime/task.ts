@@ -47,6 +47,8 @@ export interface TaskOptions {
   readonly topicIds: Readonly<Record<string, string>>;
   /** What its commits say about its stores; by default nothing. */
   readonly storesNote?: Buffer;
+  /** Called when a record that waited for its serde can be processed. */
+  readonly onLoaded?: () => void;
 }
 
 const NO_NOTE = Buffer.alloc(0);
@@ -223,6 +225,10 @@ export class StreamTask {
     let next: RecordQueue | undefined;
     for (const queue of this.queues) {
       if (queue.head === "failed") return queue;
+      if (queue.head === "waiting") {
+        if (waitForOthers) return undefined;
+        continue;
+      }
       if (queue.head === "none") {
         if (waitForOthers && this.queues.length > 1 && !queue.isCaughtUp) return undefined;
         continue;
@@ -387,7 +393,7 @@ export class StreamTask {
   }
 
   #openQueues(): RecordQueue[] {
-    const { subTopology, partition, topicName, startOffsets } = this.#options;
+    const { subTopology, partition, topicName, startOffsets, metrics, onLoaded } = this.#options;
     const queues: RecordQueue[] = [];
     for (const source of subTopology.sources) {
       for (const ref of source.topics) {
@@ -395,7 +401,7 @@ export class StreamTask {
         const start = startOffsets.find((candidate) => candidate.topic === topic && candidate.partition === partition);
         // A topic merged with a wider one has no such partition.
         if (start === undefined) continue;
-        const queue = new RecordQueue(topic, partition, source, start.offset, this.#options.metrics.consumed(topic));
+        const queue = new RecordQueue(topic, partition, source, start.offset, metrics.consumed(topic), onLoaded);
         // Without it a task of several inputs would wait for ever for one that is empty, and so never brings an answer.
         queue.highWatermark = start.logEnd;
         queues.push(queue);

@@ -8,14 +8,48 @@ import type { LongType } from "./avro-schema.js";
  *
  * @throws Error saying what is wrong with the schema
  */
-export function parseAvro(schema: unknown, long: LongType): avsc.Type {
-  return avsc.Type.forSchema(schema as avsc.Schema, {
-    logicalTypes: { ...LOGICAL_TYPES },
-    assertLogicalTypes: true,
-    omitRecordMethods: true,
-    typeHook: (one, options) => ownType(one, options, long),
-  });
+export function parseAvro(schema: unknown, long: LongType, references: readonly unknown[] = []): avsc.Type {
+  const registry: Record<string, avsc.Type> = {};
+  const parse = (one: unknown): avsc.Type =>
+    avsc.Type.forSchema(one as avsc.Schema, {
+      registry,
+      logicalTypes: { ...LOGICAL_TYPES },
+      assertLogicalTypes: true,
+      omitRecordMethods: true,
+      typeHook: (part, options) => ownType(part, options, long),
+    });
+  for (const reference of references) parse(reference);
+  return parse(schema);
 }
+
+/** Where a reader's schema does not fit a writer's, by the path of the first field; undefined where it does. */
+export function avroMismatch(reader: avsc.Type, writer: avsc.Type, depth = 0): string | undefined {
+  if (reader instanceof avsc.types.RecordType && writer instanceof avsc.types.RecordType && depth < DEPTH_MAX) {
+    for (const field of reader.fields) {
+      const names = [field.name, ...(field.aliases ?? [])];
+      const written = writer.fields.find(({ name }) => names.includes(name));
+      if (written === undefined) {
+        if (field.defaultValue() === undefined) return `field ${reader.name}.${field.name} is new and has no default`;
+        continue;
+      }
+      const why = avroMismatch(field.type, written.type, depth + 1);
+      if (why !== undefined) return why.startsWith("field ") ? why : `field ${reader.name}.${field.name}: ${why}`;
+    }
+  }
+  // avsc looks for the fields of whatever it is given.
+  const isRecordOfNone = reader instanceof avsc.types.RecordType && !(writer instanceof avsc.types.RecordType);
+  if (isRecordOfNone && !writer.typeName.startsWith("union"))
+    return `cannot read ${writer.typeName} as record ${reader.name}`;
+  try {
+    reader.createResolver(writer);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** A recursive record comes back to itself. */
+const DEPTH_MAX = 20;
 
 function ownType(schema: unknown, options: unknown, long: LongType): avsc.Type | undefined {
   if (Array.isArray(schema)) return unionType(schema, options as avsc.ForSchemaOptions, long);

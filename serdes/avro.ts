@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type avsc from "avsc";
 import { type AvroScan, avroScan } from "./avro-scan.js";
 import type { InferAvro, LongType } from "./avro-schema.js";
-import { parseAvro } from "./avro-types.js";
+import { avroMismatch, parseAvro } from "./avro-types.js";
 import type { Serde } from "./serde.js";
 
 export interface AvroOptions<L extends LongType> {
@@ -77,15 +77,17 @@ export class AvroFormat {
   }
 
   /**
-   * A reader of what `writer` wrote, resolved to this schema.
+   * A reader of what `writer` wrote, resolved to this schema. `references` are schemas that it names.
    *
-   * @throws Error saying what cannot be resolved
+   * @throws TypeError naming the field that cannot be resolved
    */
-  readerOf(writer: unknown): AvroReader {
+  readerOf(writer: unknown, references: readonly unknown[] = []): AvroReader {
     const type = this.#type;
     if (JSON.stringify(writer) === JSON.stringify(this.#schema)) return decoder(avroScan(type), type);
     // The writer's longs are numbers in either case: a reader's bigint reads the bytes by itself.
-    const writerType = parseAvro(writer, "number");
+    const writerType = parseAvro(writer, "number", references);
+    const mismatch = avroMismatch(type, writerType);
+    if (mismatch !== undefined) throw new TypeError(mismatch);
     return decoder(avroScan(writerType, defaultBytes(this.#schema)), type, type.createResolver(writerType));
   }
 

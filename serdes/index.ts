@@ -3,11 +3,25 @@ export type { InferAvro, LongType } from "./avro-schema.js";
 export { json, SchemaError, unvalidatedJson } from "./json.js";
 export { nullable } from "./nullable.js";
 export {
+  deserializeLoaded,
+  type RegistryOptions,
+  recordSubject,
+  registryAvro,
+  registryJson,
+  type Subject,
+  topicRecordSubject,
+  topicSubject,
+} from "./registry-serdes.js";
+export { SchemaRegistry, SchemaRegistryError, type SchemaRegistryOptions } from "./schema-registry.js";
+export {
   bytes,
   float64,
   type InferSerde,
   int64,
+  NotLoadedError,
+  PrepareError,
   type Serde,
+  type SerdeUse,
   type Serializer,
   string,
   type WithBytes,

@@ -14,5 +14,6 @@ export function nullable<T>(serde: Serde<T>): Serde<T | null> {
       return serde.serialize(value);
     },
     deserialize: serde.deserialize,
+    prepare: serde.prepare,
   };
 }

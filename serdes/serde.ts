@@ -1,6 +1,42 @@
 /** Turns values into bytes. A sink takes only this half, so that a value with more fields than the schema is refused by type. */
 export interface Serializer<in T> {
   readonly serialize: (value: T) => Uint8Array;
+  /**
+   * For a serde that needs something from elsewhere, as a schema registry: awaited by the engine before the first call, for
+   * each use that a topology has for it. Bounded by itself; safe to call again.
+   *
+   * @throws PrepareError when it cannot work, or not now
+   */
+  readonly prepare?: ((use: SerdeUse) => Promise<void>) | undefined;
+}
+
+/** `read`: of a topic that others write. `write`: to a topic. `store`: a store and its changelog, written and read by us. */
+export type SerdeUse = "read" | "write" | "store";
+
+/** A serde cannot be used: now, if `isRetriable`, or ever. */
+export class PrepareError extends Error {
+  readonly isRetriable: boolean;
+
+  constructor(message: string, options: { readonly isRetriable: boolean; readonly cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+    this.isRetriable = options.isRetriable;
+  }
+}
+
+/**
+ * Thrown by `deserialize` for bytes that need something that is not here yet, as a schema that they name. The engine holds
+ * the record's partition, awaits `load`, and reads the bytes again.
+ */
+export class NotLoadedError extends Error {
+  /** Never rejects, and is bounded: afterwards the same bytes give a value, or a plain error. */
+  readonly load: () => Promise<void>;
+
+  constructor(message: string, load: () => Promise<void>) {
+    super(message);
+    this.name = new.target.name;
+    this.load = load;
+  }
 }
 
 /**
@@ -96,6 +132,7 @@ export function withBytes<T>(serde: Serde<T>): Serde<WithBytes<T>> {
   return {
     name: `with-bytes(${serde.name})`,
     serialize: (value) => value.bytes,
+    prepare: serde.prepare,
     deserialize: (value) => ({ value: serde.deserialize(value), bytes: copyOf(value) }),
   };
 }

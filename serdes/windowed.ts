@@ -40,6 +40,7 @@ export function readStartMs(bytes: Buffer, at: number): number {
 export function windowed<K>(key: Serde<K>, window: { readonly sizeMs: number }): Serde<Windowed<K>> {
   return {
     name: `windowed(${key.name}, ${window.sizeMs})`,
+    prepare: key.prepare,
     serialize: (value) => windowedKeyBytes(key.serialize(value.key), value.window.startMs),
     deserialize: (value) => {
       const view = Buffer.from(value.buffer, value.byteOffset, value.byteLength);

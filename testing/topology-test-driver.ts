@@ -139,8 +139,17 @@ export class TopologyTestDriver {
       for (const task of this.#tasks) {
         while (task.process(1_000, { waitForOthers: false }) > 0) isBusy = true;
         if (this.#commit(task)) isBusy = true;
+        this.#expectLoaded(task);
       }
     }
+  }
+
+  /** A test does not wait: what a serde needs is loaded before. */
+  #expectLoaded({ queues }: StreamTask): void {
+    const waiting = queues.find(({ head }) => head === "waiting");
+    if (waiting === undefined) return;
+    const message = `a record of "${waiting.topic}" waits: ${waiting.failure?.message}; await what it needs before pipeInput`;
+    throw new StreamsError("NOT_LOADED", message);
   }
 
   /** True when something went to a topic that a task reads. */

@@ -23,6 +23,9 @@ export type ResultOf<A> = A extends { readonly result: (state: never) => infer R
 
 const itself = <S>(state: S): S => state;
 
+/** What an aggregator holds. */
+export type StateOf<A> = A extends { readonly initial: () => infer S } ? S : never;
+
 /** How many records. */
 export function count(): Aggregator<unknown, number> {
   return { name: "count", initial: () => 0, add: (n) => n + 1, result: itself };

@@ -1,6 +1,6 @@
 import type { Serde } from "../serdes/serde.js";
 import type { Windowed } from "../serdes/windowed.js";
-import type { AnyAggregator, ResultOf } from "./aggregators.js";
+import type { AnyAggregator, ResultOf, StateOf } from "./aggregators.js";
 import type {
   Args,
   Callback,
@@ -146,7 +146,10 @@ interface Aggregations<K, V, Key, D extends Due, Options, More> {
   aggregate<N extends string, A extends Readonly<Record<string, AnyAggregator<Present<V>>>>>(
     name: Name<N>,
     fields: A,
-    options?: Options,
+    options?: Options & {
+      /** Holds the aggregators' states, by field; unchecked JSON by default. */
+      readonly value?: Serde<{ readonly [F in keyof A]: StateOf<A[F]> }>;
+    },
   ): KTable<Key, { [F in keyof A]: ResultOf<A[F]> }, N, "value"> & More;
   /** `add(so far, value)`, from `initial()` on; null deletes the row. Without `value` the state is held as unchecked JSON. */
   aggregate<N extends string, S, R extends S | null>(

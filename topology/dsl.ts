@@ -258,13 +258,14 @@ class GroupedNode implements MethodsOf<KGroupedStream<unknown, unknown> & TimeWi
   aggregate(
     name: string,
     what: AnyCustomAggregate | Readonly<Record<string, AnyAggregator<unknown>>>,
-    options?: AnyTableOptions,
+    options?: AnyTableOptions & { readonly value?: Serde<unknown> },
   ): TableNode {
     if (isCustom(what)) {
       const value = { stored: what.value ?? anyJson, known: what.value };
       return this.#table("aggregate", name, customAggregation(what.initial, what.add), value, what);
     }
-    return this.#table("aggregate", name, namedAggregation(what), { stored: anyJson, known: undefined }, options);
+    const value = { stored: options?.value ?? anyJson, known: undefined };
+    return this.#table("aggregate", name, namedAggregation(what), value, options);
   }
 
   #table(
