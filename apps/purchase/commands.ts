@@ -16,6 +16,7 @@ import {
   EMISSION,
   ENGINE,
   EXPECTED,
+  FORMAT,
   HTTP,
   INPUT,
   INSTANCE,
@@ -59,14 +60,15 @@ const RUN = {
   ...COMPRESSION,
   ...TOPICS,
   ...EMISSION,
+  ...FORMAT,
   ...REPLICATION,
   ...EXPECTED,
   ...HTTP,
   ...LOGGING,
 };
-const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...LOGGING };
+const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...FORMAT, ...LOGGING };
 const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...DEMO_LOGGING };
-const LIVE = { ...CONNECTION, ...TOPICS, ...LOGGING };
+const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LOGGING };
 const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 
 const FORMATS: readonly DescribeFormat[] = ["text", "json", "mermaid", "dot"];

@@ -1,21 +1,26 @@
+import { deserializeLoaded, type Serde } from "millrace/serdes";
+import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
 import { LiveConsole } from "./console.js";
 import type { CommandIo } from "./io.js";
-import { TopicReader } from "./reader.js";
+import { type ReadRecord, TopicReader } from "./reader.js";
+import { connectRegistry, type FormatSettings } from "./registry.js";
 import type { TopicNames } from "./topics.js";
 
 /** The `live` command: what comes from now on, as a plain read-committed reader sees it. */
-export async function live(settings: ConnectionSettings & TopicNames, io: CommandIo): Promise<number> {
+export async function live(settings: ConnectionSettings & FormatSettings & TopicNames, io: CommandIo): Promise<number> {
   const transport = connectKafka("live", settings, io.logger);
   const { inputTopic, outputTopic, lateTopic, expiredTopic, deadLetterTopic } = settings;
   const console = new LiveConsole(settings, io.stdout, io.environment);
+  const toJson = jsonOf(settings);
   const forget = closeOnStop(transport, io.stop);
   try {
     await transport.connect();
     const reader = new TopicReader(transport, {
       topics: [inputTopic, outputTopic, lateTopic, expiredTopic, deadLetterTopic],
       from: "latest",
-      onRecord: (record) => console.add(record),
+      onRecord:
+        toJson === undefined ? (record) => console.add(record) : async (record) => console.add(await toJson(record)),
       onWaiting: (topic) => console.print(`waiting for topic ${topic} to be created`),
       onTrouble: (message) => console.print(`${message}; trying again`),
       signal: io.stop,
@@ -31,4 +36,27 @@ export async function live(settings: ConnectionSettings & TopicNames, io: Comman
     await transport.close();
   }
   return 0;
+}
+
+/** Turns what is no JSON into it, as the console reads it; undefined where everything is JSON. */
+function jsonOf(settings: FormatSettings & TopicNames): ((record: ReadRecord) => Promise<ReadRecord>) | undefined {
+  const registry = connectRegistry(settings);
+  if (registry === undefined) return undefined;
+  const { readers } = avroFormat(registry, settings, "");
+  const serdes = new Map<string, Pick<Serde<unknown>, "deserialize">>([
+    [settings.inputTopic, readers.purchase],
+    [settings.expiredTopic, readers.purchase],
+    [settings.lateTopic, readers.late],
+    [settings.outputTopic, readers.userWindow],
+  ]);
+  return async (record) => {
+    const serde = serdes.get(record.topic);
+    if (serde === undefined || record.value === null) return record;
+    try {
+      const value = Buffer.from(JSON.stringify(await deserializeLoaded(serde, record.value)), "utf8");
+      return { ...record, value };
+    } catch {
+      return record; // the pipeline sends it to the dead letters; the console shows it as what it is
+    }
+  };
 }

@@ -44,17 +44,22 @@ export class Pipeline {
   }
 
   start(instance = "1", environment: Readonly<Record<string, string>> = {}): PipelineProcess {
-    const process = new PipelineProcess({
+    return this.command(["run"], { STATE_DIR: this.stateDir(instance), ...environment });
+  }
+
+  /** A command of the app on this application's topics. */
+  command(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}): PipelineProcess {
+    const settings = {
       KAFKA_BROKERS: this.brokers.join(","),
       APPLICATION_ID: this.applicationId,
-      STATE_DIR: this.stateDir(instance),
       INPUT_TOPIC: this.input,
       OUTPUT_TOPIC: this.output,
       LATE_TOPIC: this.late,
       EXPIRED_TOPIC: this.expired,
       DEAD_LETTER_TOPIC: this.deadLetter,
       ...environment,
-    });
+    };
+    const process = new PipelineProcess(settings, [CLI, ...parameters]);
     this.#processes.push(process);
     return process;
   }

@@ -1,10 +1,12 @@
 import { SingleBar } from "cli-progress";
 import { type Producer, partitionOf } from "millrace";
+import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
 import { isTerminal } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { Pacer } from "./pacer.js";
 import { pause } from "./reader.js";
+import { connectRegistry, type FormatSettings } from "./registry.js";
 import { send } from "./sender.js";
 import type { COMPRESSION, REPLICATION, SIMULATOR } from "./setting-table.js";
 import type { Values } from "./settings.js";
@@ -14,6 +16,7 @@ import { ensureInputTopic } from "./topics.js";
 
 export type SimulatorSettings = Values<typeof SIMULATOR>;
 export type ProduceSettings = SimulatorSettings &
+  FormatSettings &
   ConnectionSettings &
   Values<typeof REPLICATION & typeof COMPRESSION> & { readonly inputTopic: string };
 
@@ -31,11 +34,14 @@ export async function sendPurchases(
     signal,
     onMade,
     onSent,
+    encode = asItIs,
   }: {
     readonly seed: number;
     readonly signal: AbortSignal;
     readonly onMade?: (record: SimulatedRecord) => void;
     readonly onSent?: (count: number) => void;
+    /** From the simulator's JSON to what is sent. */
+    readonly encode?: (record: SimulatedRecord) => SimulatedRecord;
   },
 ): Promise<void> {
   const {
@@ -61,9 +67,25 @@ export async function sendPurchases(
     }
     const records = due.map((ingestionTimeMs) => simulator.next(ingestionTimeMs));
     if (onMade !== undefined) for (const record of records) onMade(record);
-    await send(producer, inputTopic, records);
+    await send(producer, inputTopic, records.map(encode));
     onSent?.(records.length);
   }
+}
+
+function asItIs(record: SimulatedRecord): SimulatedRecord {
+  return record;
+}
+
+/** Purchases as Avro; what is no purchase stays the bytes that it is. */
+async function encoder(settings: ProduceSettings): Promise<(record: SimulatedRecord) => SimulatedRecord> {
+  const registry = connectRegistry(settings);
+  if (registry === undefined) return asItIs;
+  const { purchase } = avroFormat(registry, { ...settings, lateTopic: "", outputTopic: "" }, "");
+  await purchase.prepare?.("write");
+  return (record) => {
+    if (record.expected.kind === "invalid" || record.value === null) return record;
+    return { ...record, value: Buffer.from(purchase.serialize(JSON.parse(record.value.toString("utf8")))) };
+  };
 }
 
 export function seedOf({ seed }: SimulatorSettings): number {
@@ -80,11 +102,13 @@ export async function produce(settings: ProduceSettings, io: CommandIo): Promise
   const progress = showProgress(settings.count, io);
   const forget = closeOnStop(transport, io.stop, FINISH_MAX_MS);
   try {
+    const encode = await encoder(settings);
     await transport.connect();
     await ensureInputTopic(transport.topics, { topic, partitions, replicationFactor });
     await sendPurchases(transport.openProducer({ compression }), settings, {
       seed,
       signal: io.stop,
+      encode,
       onMade: ({ expected }) => {
         if (expected.kind === "invalid") counts.invalid++;
         else if (expected.isLate) counts.late++;

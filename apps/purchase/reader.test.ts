@@ -41,7 +41,7 @@ function open(from: "earliest" | "latest", seen: string[], waited: string[] = []
   return new TopicReader(transport, {
     topics: ["in"],
     from,
-    onRecord: ({ partition, key, value, timestampMs }) => seen.push(`${partition} ${timestampMs} ${key} ${value}`),
+    onRecord: ({ partition, key, value, timestampMs }) => void seen.push(`${partition} ${timestampMs} ${key} ${value}`),
     onWaiting: (topic) => waited.push(topic),
     onTrouble: (message) => waited.push(message),
     signal: end.signal,

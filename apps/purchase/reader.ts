@@ -20,7 +20,8 @@ export interface ReadRecord {
 export interface ReaderOptions {
   readonly topics: readonly string[];
   readonly from: "earliest" | "latest";
-  readonly onRecord: (record: ReadRecord) => void;
+  /** The next record waits for what it returns. */
+  readonly onRecord: (record: ReadRecord) => void | Promise<void>;
   /** Called once for each topic that is not there yet, with what is said about it. */
   readonly onWaiting: (topic: string) => void;
   /** The brokers are away; the reader tries again. */
@@ -112,7 +113,9 @@ export class TopicReader {
     const cursor = new RecordCursor(part);
     while (cursor.next()) {
       const { timestampMs, key, value, headers } = cursor;
-      this.#options.onRecord({ topic: part.topic, partition: part.partition, timestampMs, key, value, headers });
+      const { topic, partition } = part;
+      const pending = this.#options.onRecord({ topic, partition, timestampMs, key, value, headers });
+      if (pending !== undefined) await pending;
     }
     offsets[part.partition] = cursor.nextOffset;
   }

@@ -1,13 +1,17 @@
 import { run, type Transport } from "millrace";
+import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
+import { JSON_FORMAT } from "./format.js";
 import type { CommandIo } from "./io.js";
+import { connectRegistry, type FormatSettings } from "./registry.js";
 import type { RestoreBar } from "./restore-bar.js";
 import type { COMPRESSION, EMISSION, ENGINE, EXPECTED, HTTP, INSTANCE, REPLICATION } from "./setting-table.js";
 import { SettingsError, type Values } from "./settings.js";
 import { ensureOutputTopics, type TopicNames } from "./topics.js";
-import { purchaseTopology } from "./topology.js";
+import { purchaseTopology, STORE } from "./topology.js";
 
 export type RunSettings = ConnectionSettings &
+  FormatSettings &
   TopicNames &
   Values<
     typeof EMISSION &
@@ -22,7 +26,10 @@ export type RunSettings = ConnectionSettings &
 /** The `run` command: one instance of the pipeline on a real Kafka, until it is told to end. */
 export async function runPipeline(settings: RunSettings, io: CommandIo, bar: RestoreBar): Promise<number> {
   const transport = connectKafka("run", settings, io.logger);
-  const topology = purchaseTopology(settings).build();
+  const registry = connectRegistry(settings);
+  const changelog = `${settings.applicationId}-${STORE}-changelog`;
+  const format = registry === undefined ? JSON_FORMAT : avroFormat(registry, settings, changelog);
+  const topology = purchaseTopology({ ...settings, format }).build();
   const { applicationId, stateDir, groupInstanceId, commitIntervalMs, sessionTimeoutMs, transactionTimeoutMs } =
     settings;
   const { compression, replicationFactor, stateCacheBytesMax, bufferedBytesMax, autoOffsetReset, onClose } = settings;

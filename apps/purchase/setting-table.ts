@@ -10,6 +10,7 @@ import {
   replicationFactor,
   share,
   text,
+  webAddress,
   wholeNumber,
 } from "./setting-types.js";
 
@@ -66,7 +67,6 @@ function flag<T>(schema: z.ZodType<T, string>, fallback: T, help: string, defaul
 
 const topicName = kafkaName(249);
 const MINUTE_MS = 60_000;
-const noRegistryYet = (): string => "schema registries are not there yet; FORMAT is json";
 
 export const CONNECTION = {
   kafkaBrokers: optional("KAFKA_BROKERS", brokers, "Kafka's brokers, as host:port,host:port"),
@@ -210,15 +210,13 @@ export const INSTANCE = {
     "leave",
     "stay keeps this member's partitions for a rolling restart",
   ),
-  format: setting<"json" | "avro">("FORMAT", oneOf("json", "avro"), "json", "of values", {
-    notThereYet: (value) => (value === "avro" ? "avro is not there yet; use json" : undefined),
-  }),
-  schemaRegistryUrl: optional("SCHEMA_REGISTRY_URL", text, "not there yet", { notThereYet: noRegistryYet }),
-  schemaRegistryUsername: optional("SCHEMA_REGISTRY_USERNAME", text, "not there yet", { notThereYet: noRegistryYet }),
-  schemaRegistryPassword: optional("SCHEMA_REGISTRY_PASSWORD", text, "not there yet", {
-    notThereYet: noRegistryYet,
-    isSecret: true,
-  }),
+};
+
+export const FORMAT = {
+  format: setting("FORMAT", oneOf("json", "avro"), "json", "of values; avro needs a schema registry"),
+  schemaRegistryUrl: optional("SCHEMA_REGISTRY_URL", webAddress, "its Confluent API, as http://localhost:8081"),
+  schemaRegistryUsername: optional("SCHEMA_REGISTRY_USERNAME", text, "its user"),
+  schemaRegistryPassword: optional("SCHEMA_REGISTRY_PASSWORD", text, "its password", { isSecret: true }),
 };
 
 export const HTTP = {

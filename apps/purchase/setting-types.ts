@@ -19,6 +19,11 @@ function textSchema<T>(read: (text: string) => T | undefined, expected: string):
 
 export const text = textSchema((given) => (given === "" ? undefined : given), "some text");
 
+export const webAddress = textSchema(
+  (given) => (/^https?:\/\/[^/\s]+/.test(given) && URL.canParse(given) ? given : undefined),
+  "an address that begins with http:// or https://",
+);
+
 export function wholeNumber(min: number, max: number, example: number): z.ZodType<number, string> {
   const read = (given: string): number | undefined => {
     const value = /^-?\d+$/.test(given) ? Number(given) : Number.NaN;

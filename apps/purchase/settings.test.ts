@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import {
+  COMPRESSION,
   CONNECTION,
   EMISSION,
   ENGINE,
+  FORMAT,
   HTTP,
   INSTANCE,
   LOGGING,
@@ -12,7 +14,18 @@ import {
 } from "./setting-table.js";
 import { flagName, readSettings, SettingsError, type Sources } from "./settings.js";
 
-const RUN = { ...CONNECTION, ...TOPICS, ...EMISSION, ...LOGGING, ...REPLICATION, ...ENGINE, ...INSTANCE, ...HTTP };
+const RUN = {
+  ...CONNECTION,
+  ...TOPICS,
+  ...EMISSION,
+  ...FORMAT,
+  ...LOGGING,
+  ...REPLICATION,
+  ...COMPRESSION,
+  ...ENGINE,
+  ...INSTANCE,
+  ...HTTP,
+};
 
 function read(
   environment: Record<string, string>,
@@ -65,6 +78,7 @@ test("without anything set, every setting has its documented default", () => {
     threads: 1,
     standbyReplicas: 0,
     replicationFactor: -1,
+    compression: "none",
     stateCacheBytesMax: 67_108_864,
     bufferedBytesMax: 33_554_432,
     autoOffsetReset: "earliest",
@@ -137,6 +151,8 @@ test.each([
   ["INPUT_TOPIC", "."],
   ["OUTPUT_TOPIC", "täglich"],
   ["FORMAT", "xml"],
+  ["SCHEMA_REGISTRY_URL", "registry:8081"],
+  ["COMPRESSION", "brotli"],
   ["EMIT", "append"],
   ["HTTP_PORT", "65536"],
   ["LOG_LEVEL", "loud"],
@@ -152,16 +168,20 @@ test.each([
   ["PROCESSING_GUARANTEE", "exactly_once"],
   ["THREADS", "2"],
   ["STANDBY_REPLICAS", "1"],
-  ["FORMAT", "avro"],
-  ["SCHEMA_REGISTRY_URL", "http://registry:8081"],
-  ["SCHEMA_REGISTRY_USERNAME", "ann"],
-  ["SCHEMA_REGISTRY_PASSWORD", "secret"],
   ["HTTP_TOKEN", "secret"],
 ])("%s=%s says that it is not there yet", (key, value) => {
   const found = faults({ [key]: value });
   expect(found).toHaveLength(1);
   expect(found[0]).toMatch(new RegExp(`^${key}: .*not there yet`));
   expect(found[0]).not.toContain("secret");
+});
+
+test("avro needs a registry, and its user a password", () => {
+  expect(faults({ FORMAT: "avro" })).toEqual(["FORMAT: avro needs SCHEMA_REGISTRY_URL"]);
+  expect(faults({ FORMAT: "avro", SCHEMA_REGISTRY_URL: "http://registry:8081" })).toEqual([]);
+  expect(faults({ SCHEMA_REGISTRY_USERNAME: "ann" })).toEqual([
+    "SCHEMA_REGISTRY_USERNAME: needs SCHEMA_REGISTRY_PASSWORD beside it, and the other way round",
+  ]);
 });
 
 test("every fault is found at once, and one that came from a flag names both", () => {

@@ -123,6 +123,10 @@ function contradictions(values: Readonly<Record<string, unknown>>): string[] {
       `TRANSACTION_TIMEOUT_MS: ${transactionTimeoutMs} must be more than COMMIT_INTERVAL_MS, which is ${commitIntervalMs}`,
     );
   }
+  if (values.format === "avro" && !isSet(values.schemaRegistryUrl))
+    faults.push("FORMAT: avro needs SCHEMA_REGISTRY_URL");
+  if (isSet(values.schemaRegistryUsername) !== isSet(values.schemaRegistryPassword))
+    faults.push("SCHEMA_REGISTRY_USERNAME: needs SCHEMA_REGISTRY_PASSWORD beside it, and the other way round");
   return [...faults, ...sharedTopics(values)];
 }
 

@@ -1,6 +1,7 @@
 import { count, countIf, StreamsBuilder, sum, tumbling } from "millrace";
-import { json, type Serializer, string, unvalidatedJson, type WithBytes, withBytes } from "millrace/serdes";
+import { type Serializer, string, type WithBytes, withBytes } from "millrace/serdes";
 import { eventTimeMs } from "./event-time.js";
+import { JSON_FORMAT, type PurchaseFormat, type TimedPurchase } from "./format.js";
 import {
   centsOf,
   checkKey,
@@ -10,7 +11,7 @@ import {
   isoTime,
   MAX_AHEAD_MS,
   NotAPurchaseError,
-  Purchase,
+  type Purchase,
   type UserWindow,
   WINDOW_MS,
   windowTime,
@@ -18,21 +19,15 @@ import {
 import type { TopicNames } from "./topics.js";
 
 export interface PurchaseTopologyOptions extends TopicNames {
+  /** Of values and state; JSON by default. */
+  readonly format?: PurchaseFormat;
   /** One record per changed window and commit, or one per closed window. */
   readonly emit: "update" | "final";
 }
 
-/** A purchase that fits its record, with the bytes it came in. */
-interface TimedPurchase {
-  readonly purchase: Purchase;
-  readonly bytes: Uint8Array;
-  readonly amountCents: number;
-  readonly eventTimeMs: number;
-  readonly ingestionTimeMs: number;
-  readonly isLate: boolean;
-}
+/** The name of the state: of its store, its changelog, and of its schema in a registry. */
+export const STORE = "purchases-per-user";
 
-const asLate: Serializer<TimedPurchase> = { serialize: latePurchaseBytes };
 const asItCame: Serializer<{ readonly value: TimedPurchase }> = { serialize: ({ value }) => value.bytes };
 
 /**
@@ -40,28 +35,33 @@ const asItCame: Serializer<{ readonly value: TimedPurchase }> = { serialize: ({ 
  * watermark, and what is no purchase to topics of their own.
  */
 export function purchaseTopology(options: PurchaseTopologyOptions): StreamsBuilder {
+  const { format = JSON_FORMAT } = options;
   const builder = new StreamsBuilder();
   const purchases = builder
     .stream(options.inputTopic, {
       key: string,
-      value: withBytes(json(Purchase)),
+      value: withBytes(format.purchase),
       timestamp: eventTimeOf,
       maxAheadMs: MAX_AHEAD_MS,
       onError: { deadLetter: options.deadLetterTopic },
     })
     .mapValues(timed);
 
-  purchases.filter((purchase) => purchase.isLate).to(options.lateTopic, { value: asLate });
+  purchases.filter((purchase) => purchase.isLate).to(options.lateTopic, { value: format.late });
 
   const perUser = purchases
     .groupByKey()
     .windowedBy(tumbling({ sizeMs: WINDOW_MS, graceMs: GRACE_MS }))
     .emit(options.emit === "final" ? "on-window-close" : "on-update")
-    .aggregate("purchases-per-user", {
-      transaction_count: count(),
-      late_transaction: countIf((purchase) => purchase.isLate),
-      total_cents: sum((purchase) => purchase.amountCents),
-    });
+    .aggregate(
+      STORE,
+      {
+        transaction_count: count(),
+        late_transaction: countIf((purchase) => purchase.isLate),
+        total_cents: sum((purchase) => purchase.amountCents),
+      },
+      format.sums === undefined ? {} : { value: format.sums },
+    );
 
   perUser
     .toStream()
@@ -75,7 +75,7 @@ export function purchaseTopology(options: PurchaseTopologyOptions): StreamsBuild
         total_amount: sums.total_cents / 100,
       }),
     )
-    .to(options.outputTopic, { value: unvalidatedJson<UserWindow>() });
+    .to(options.outputTopic, { value: format.userWindow });
 
   perUser.late.to(options.expiredTopic, {
     value: asItCame,
@@ -113,19 +113,4 @@ function timed(
     ingestionTimeMs: recordTimestampMs,
     isLate: isLate(timestampMs, recordTimestampMs),
   };
-}
-
-const ADDED_FIELDS = ["event_time", "ingestion_time", "is_late"] as const;
-const CLOSING_BRACE = "}".charCodeAt(0);
-
-/**
- * The purchase as it came, with three fields at its end. Put into the text, not parsed and printed again: a number in a
- * field that is not ours may have more digits than a double holds.
- */
-function latePurchaseBytes({ purchase, bytes, eventTimeMs, ingestionTimeMs }: TimedPurchase): Uint8Array {
-  const added = { event_time: isoTime(eventTimeMs), ingestion_time: isoTime(ingestionTimeMs), is_late: 1 };
-  if (ADDED_FIELDS.some((name) => Object.hasOwn(purchase, name)))
-    return Buffer.from(JSON.stringify({ ...purchase, ...added }), "utf8");
-  const end = bytes.lastIndexOf(CLOSING_BRACE);
-  return Buffer.concat([bytes.subarray(0, end), Buffer.from(`,${JSON.stringify(added).slice(1)}`, "utf8")]);
 }
