@@ -64,7 +64,8 @@ growth: check-kafka build ## event time through 1,000 windows: memory, state and
 	@set -f; exec node --import tsx bench/growth.ts $$ARGS
 
 .PHONY: bench
-bench: check-kafka build ## records per second and CPU per record of the whole pipeline on a real Kafka
+bench: check-kafka build ## CPU per record of each format and codec, then of the whole pipeline on a real Kafka, and its records per second
+	@node --import tsx bench/formats.ts
 	@set -f; exec node --import tsx bench/pipeline.ts $$ARGS
 
 .PHONY: lint

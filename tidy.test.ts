@@ -35,7 +35,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
   testing: { rooms: ENGINE, packages: ["node:*"] },
-  "testing/simulation": { rooms: [...ENGINE, "runtime/embedded"], packages: ["node:*"] },
+  "testing/simulation": { rooms: [...ENGINE, "serdes/index.ts", "runtime/embedded"], packages: ["node:*"] },
   // The broker of the tests comes before everything it tests.
   "testing/kafka": { rooms: [], packages: ["vitest", "node:*"] },
   "index.ts": { rooms: [...ENGINE, "runtime/kafkajs", "runtime/embedded"], packages: [] },
@@ -47,7 +47,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
   examples: { rooms: ["doors"], packages: ["kafkajs", "zod", "node:*"] },
   // Stands above everything: it runs the app, compares the engine with a bare loop over the same parts, starts brokers.
   bench: {
-    rooms: ["doors", "apps/purchase", "testing", "testing/kafka", ...ENGINE, "runtime/kafkajs", "runtime/embedded"],
+    rooms: [
+      ...["doors", "apps/purchase", "testing", "testing/kafka"],
+      ...[...ENGINE, "serdes/schema-registry.ts", "runtime/kafkajs", "runtime/embedded"],
+    ],
     packages: ["kafkajs", "better-sqlite3", "cli-table3", "node:*"],
   },
   "vitest.config.ts": { rooms: [], packages: ["vitest", "node:*"] },

@@ -19,6 +19,9 @@ export const INFLATED_BYTES_MAX = 256 * 1024 * 1024;
 /** What one fetch unpacks before it hands over: the rest of what came is fetched again. The first batch always goes. */
 const INFLATED_ROUND_BYTES_MAX = 64 * 1024 * 1024;
 
+/** Of gzip's output: with zlib's own 16 KiB most of the time goes into handing chunks over. */
+const CHUNK_BYTES = 256 * 1024;
+
 export interface Codec {
   deflate(bytes: Buffer): Promise<Buffer>;
   /** Throws for what does not unpack, or would unpack to more than `INFLATED_BYTES_MAX`. */
@@ -50,7 +53,7 @@ const OPEN: Readonly<Record<Packed, () => Promise<Codec>>> = {
     deflate: promisify(gzip) as (bytes: Buffer) => Promise<Buffer>,
     inflate: (bytes) =>
       new Promise((resolve, reject) => {
-        gunzip(bytes, { maxOutputLength: INFLATED_BYTES_MAX }, (error, inflated) =>
+        gunzip(bytes, { chunkSize: CHUNK_BYTES, maxOutputLength: INFLATED_BYTES_MAX }, (error, inflated) =>
           error === null ? resolve(inflated) : reject(error),
         );
       }),

@@ -169,7 +169,6 @@ export class StreamSession {
       if (!(await this.#sourcesExist())) return;
       await this.#config.onSourcesFound();
       const { topology, files } = this.#options;
-      this.#say("starting", "preparing serdes");
       await prepareSerdes(topology);
       this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files);
       await this.#transactions.initialize();

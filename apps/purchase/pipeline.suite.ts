@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { KafkaJsTransport, silentLogger } from "millrace";
 import { inject, onTestFinished } from "vitest";
 import { check } from "../../bench/check.js";
@@ -10,6 +11,7 @@ import { eventually, LogProbe, unique } from "../../testing/log-probe.suite.js";
 
 export { buildIfStale } from "../../bench/build-if-stale.js";
 
+const CLI = fileURLToPath(new URL("../../dist/apps/purchase/cli.js", import.meta.url));
 const READY_TIMEOUT_MS = 60_000;
 
 /** One application on the tests' Kafka: topics and state of its own, and any number of instances as processes. */
