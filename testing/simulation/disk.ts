@@ -37,8 +37,9 @@ export class Disk {
   }
 
   /** For the life of one process. */
-  lock(events: DiskEvents, options: { readonly checkpointEarly: boolean }): StateFiles {
-    const files = StateFiles.lock({ stateDir: this.#stateDir, applicationId: this.applicationId });
+  lock(events: DiskEvents, options: { readonly topology: string; readonly checkpointEarly: boolean }): StateFiles {
+    const { topology } = options;
+    const files = StateFiles.lock({ stateDir: this.#stateDir, applicationId: this.applicationId, topology });
     this.#files = files;
     this.#open = new Set();
     return watched(files, events, this.#open, options);
@@ -139,7 +140,12 @@ function watched(
     stored: () => files.stored(),
   };
   // A class with private fields: only a proxy can stand in for it.
-  return new Proxy(files, { get: (_, name) => overridden[name as keyof typeof overridden] });
+  return new Proxy(files, {
+    get: (_, name) => {
+      const own: unknown = Reflect.get(files, name, files);
+      return overridden[name as keyof typeof overridden] ?? (typeof own === "function" ? own.bind(files) : own);
+    },
+  });
 }
 
 class WatchedState implements TaskState {

@@ -100,7 +100,7 @@ type Send = <T>(request: Omit<Request<T>, "unanswered"> & Partial<Request<T>>) =
 function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
   const read = { weight: READ_WEIGHT, mayRepeat: true };
   return {
-    describe: (topics) => send({ what: "describe", work: () => inner.describe(topics), ...read }),
+    describe: (topics, purpose) => send({ what: "describe", work: () => inner.describe(topics, purpose), ...read }),
     create: (topics) => send({ what: "create", work: () => inner.create(topics), mayRepeat: true, mayBeLate: true }),
     delete: (topics) => send({ what: "delete", work: () => inner.delete(topics) }),
     configs: (topics) => send({ what: "configs", work: () => inner.configs(topics), ...read }),
@@ -195,6 +195,10 @@ class FaultyGroupMember implements GroupMember {
     return this.#inner.join(request);
   }
 
+  rival(): Promise<string | undefined> {
+    return this.network.hand(this.endpoint, "the rival", this.#inner.rival());
+  }
+
   leave(): Promise<void> {
     this.endpoint.step("leave");
     return this.#inner.leave();
@@ -243,11 +247,22 @@ class FaultyGroupMember implements GroupMember {
       holder: (...args) => asBroker(() => groups.holder(...args)),
     };
     // A class with private fields: only a proxy can stand in for it.
-    return new Proxy(groups, { get: (_, name) => overridden[name as keyof typeof overridden] });
+    return standIn(groups, overridden, asBroker);
   }
 }
 
 const RESEND_MS = 500;
+
+function standIn<T extends object>(target: T, overridden: Partial<T>, call: <R>(work: () => R) => R): T {
+  return new Proxy(target, {
+    get: (_, name) => {
+      const other: unknown = overridden[name as keyof T];
+      const own: unknown = Reflect.get(target, name);
+      if (other !== undefined || typeof own !== "function") return other ?? own;
+      return (...args: unknown[]): unknown => call(() => Reflect.apply(own, target, args));
+    },
+  });
+}
 
 function told(batches: readonly PartitionBatch[]): string {
   return batches.map(({ topic, partition, batch }) => `${topic}-${partition} x${batch.count}`).join(" ");

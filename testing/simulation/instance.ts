@@ -52,7 +52,9 @@ export class Instance implements Endpoint {
     this.host.wallOffsetMs = options.wallOffsetMs;
     this.host.lookMs = options.lookMs;
     const transport = options.through(new FaultyTransport(network, this, log));
-    const files = network.time.as(this.host, () => disk.lock(this, { checkpointEarly: options.checkpointEarly }));
+    const files = network.time.as(this.host, () =>
+      disk.lock(this, { topology: options.topology.hash, checkpointEarly: options.checkpointEarly }),
+    );
     this.#thread = new StreamThread({
       topology: options.topology,
       config: resolveConfig({
