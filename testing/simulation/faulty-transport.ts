@@ -195,10 +195,6 @@ class FaultyGroupMember implements GroupMember {
     return this.#inner.join(request);
   }
 
-  rival(): Promise<string | undefined> {
-    return this.network.hand(this.endpoint, "the rival", this.#inner.rival());
-  }
-
   leave(): Promise<void> {
     this.endpoint.step("leave");
     return this.#inner.leave();
