@@ -11,6 +11,8 @@ const alias = [
 
 export default defineConfig({
   test: {
+    // vitest leaves one core free by default, which on two is half of them.
+    maxWorkers: "100%",
     projects: [
       {
         resolve: { alias },
