@@ -1,7 +1,17 @@
+import { createServer, request as send } from "node:http";
+import type { AddressInfo } from "node:net";
 import { SchemaRegistry as OtherRegistry, SchemaType } from "@kafkajs/confluent-schema-registry";
 import { partitionOf } from "millrace";
-import { deserializeLoaded, registryAvro, SchemaRegistry, type Serde, topicSubject } from "millrace/serdes";
+import {
+  deserializeLoaded,
+  registryAvro,
+  registryJson,
+  SchemaRegistry,
+  type Serde,
+  topicSubject,
+} from "millrace/serdes";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { type LocalRegistry, startApicurio } from "../../testing/kafka/apicurio.js";
 import { eventually, unique } from "../../testing/log-probe.suite.js";
 import { Account } from "./account.js";
@@ -81,6 +91,26 @@ class AvroPipeline {
     );
   }
 
+  /** What is none of this topic's purchases, one record for each of `values`, spread over the users and partitions. */
+  async writeMalformed(values: readonly { readonly why: string; readonly value: Buffer }[]): Promise<void> {
+    const records = values.map(({ why, value }, at) => {
+      const key = Buffer.from(`user-${String(at % 50).padStart(6, "0")}`);
+      const partition = partitionOf(key, PARTITIONS);
+      const ingestionTimeMs = START_MS + this.simulator.made * 400;
+      return { key, value, partition, ingestionTimeMs, expected: { kind: "invalid", why } as const };
+    });
+    for (const record of records) this.account.produced(record);
+    await this.pipeline.probe.write(
+      this.pipeline.input,
+      records.map(({ key, value, partition, ingestionTimeMs }) => ({
+        key,
+        value,
+        partition,
+        timestampMs: ingestionTimeMs,
+      })),
+    );
+  }
+
   /** Waits until the pipeline has processed everything, and compares what it wrote with the simulator's books. */
   async expectRight(): Promise<void> {
     const { probe, output, late, expired, deadLetter } = this.pipeline;
@@ -143,6 +173,16 @@ describe("the pipeline on Avro and a real registry", () => {
     await avro.expectRight();
   });
 
+  test("wrong magic, unknown id, truncated bodies and other schemas are dead letters, and nothing else is disturbed", async () => {
+    const avro = await AvroPipeline.open();
+    await avro.pipeline.ready(avro.start());
+    await avro.write(300);
+    const good = Buffer.from(avro.purchase.serialize(PURCHASE as never));
+    await avro.writeMalformed(await malformed(good));
+    await avro.write(300);
+    await avro.expectRight();
+  });
+
   test("refuses to start where the registry refuses its output's schema, naming the field", async () => {
     const avro = await AvroPipeline.open();
     const subject = `${avro.pipeline.output}-value`;
@@ -167,6 +207,50 @@ describe("the pipeline on Avro and a real registry", () => {
     expect(process.output).toMatch(/store .*Sums\.transaction_count: cannot read .* the store a new name, or reset/);
   });
 });
+
+const PURCHASE = {
+  transaction_id: "t-1",
+  user_id: "user-000001",
+  goods: "tea kettle",
+  quantity: 1,
+  price: 34.75,
+  amount: 34.75,
+  timestamp: new Date(START_MS).toISOString(),
+};
+
+/** Made from the bytes of a good purchase, `header` (0, the id) and body: what its topic must not count. */
+async function malformed(good: Buffer): Promise<{ readonly why: string; readonly value: Buffer }[]> {
+  const body = good.subarray(5);
+  const withId = (id: number, rest: Buffer): Buffer => {
+    const header = Buffer.alloc(5);
+    header.writeUInt32BE(id, 1);
+    return Buffer.concat([header, rest]);
+  };
+  const register = (type: "AVRO" | "JSON", schema: object): Promise<number> =>
+    client().register(unique("elsewhere"), { type, text: JSON.stringify(schema) });
+  const fields = [{ name: "transaction_id", type: "string" }];
+  const renamed = await register("AVRO", { type: "record", name: "Refund", namespace: "shop", fields });
+  const fieldMissing = await register("AVRO", { ...PURCHASE_SCHEMA, fields });
+  const list = await register("AVRO", { type: "array", items: "long" });
+  const jsonSchema = await register("JSON", z.toJSONSchema(z.object({ transaction_id: z.string() })));
+  const truncated = Array.from({ length: good.length }, (_, length) => ({
+    why: `cut to ${length} bytes`,
+    value: good.subarray(0, length),
+  }));
+  return [
+    ...truncated,
+    { why: "magic 1", value: Buffer.concat([Buffer.of(1), good.subarray(1)]) },
+    { why: "JSON without a header", value: Buffer.from(JSON.stringify(PURCHASE)) },
+    { why: "Avro without a header", value: Buffer.from(body) },
+    { why: "an id that nobody has", value: withId(2_000_000_000, body) },
+    { why: "a negative id", value: withId(0xffff_ffff, body) },
+    { why: "another record's schema", value: withId(renamed, Buffer.from("06742d31", "hex")) },
+    { why: "a purchase without most fields", value: withId(fieldMissing, Buffer.from("06742d31", "hex")) },
+    { why: "a list's schema", value: withId(list, Buffer.of(2, 2, 0)) },
+    { why: "a JSON Schema", value: withId(jsonSchema, Buffer.from(JSON.stringify(PURCHASE))) },
+    { why: "a byte too many", value: Buffer.concat([good, Buffer.of(0)]) },
+  ];
+}
 
 async function setCompatibility(subject: string, compatibility: string): Promise<void> {
   const response = await fetch(`${real.url}/config/${subject}`, {
@@ -202,6 +286,46 @@ describe("beside another client of the registry", () => {
     expect({ ...(await other.decode(theirs)) }).toEqual(value);
   });
 
+  test("JSON Schema has the same wire format, and what the validator refuses is an error of its field", async () => {
+    const Order = z.object({ id: z.string(), quantity: z.int() });
+    const subject = unique("orders");
+    const serde = registryJson(client(), { title: "Order", ...z.toJSONSchema(Order, { target: "draft-7" }) }, Order, {
+      subject,
+    });
+    await serde.prepare?.("write");
+    const bytes = Buffer.from(serde.serialize({ id: "a", quantity: 2 }));
+    const other = new OtherRegistry({ host: real.url });
+    expect(await other.decode(bytes)).toEqual({ id: "a", quantity: 2 });
+    const reader = registryJson(client(), {}, Order, { subject });
+    expect(
+      await deserializeLoaded(reader, await other.encode(bytes.readUInt32BE(1), { id: "b", quantity: 3 })),
+    ).toEqual({
+      id: "b",
+      quantity: 3,
+    });
+    const wrong = Buffer.concat([bytes.subarray(0, 5), Buffer.from('{"id":1,"quantity":2}')]);
+    await expect(deserializeLoaded(reader, wrong)).rejects.toThrow(/^id: /);
+  });
+
+  test("a login is sent, and one that is refused says what to look at", async () => {
+    const guarded = await guardRegistry(real.url, "ann", "p:w é");
+    const subject = unique("orders");
+    try {
+      const open = new SchemaRegistry({ url: guarded.url, auth: { username: "ann", password: "p:w é" } });
+      const serde = registryAvro(open, schema, { subject });
+      await serde.prepare?.("write");
+      expect(await deserializeLoaded(registryAvro(client(), schema, { subject }), serde.serialize(value))).toEqual(
+        value,
+      );
+      const shut = new SchemaRegistry({ url: guarded.url, auth: { username: "ann", password: "guess" } });
+      const refused = registryAvro(shut, schema, { subject }).prepare?.("write");
+      await expect(refused).rejects.toThrow("401, the registry refuses these credentials");
+      await expect(refused).rejects.not.toThrow("guess");
+    } finally {
+      await guarded.stop();
+    }
+  });
+
   test("an added field needs a default, and the refusal names it", async () => {
     const subject = unique("orders");
     await new OtherRegistry({ host: real.url }).register(
@@ -217,6 +341,29 @@ describe("beside another client of the registry", () => {
     );
   });
 });
+
+/** The registry behind a proxy that asks for a login, as the hosted ones do: Apicurio's own login needs a Keycloak. */
+async function guardRegistry(url: string, username: string, password: string): Promise<LocalRegistry> {
+  const wanted = `Basic ${Buffer.from(`${username}:${password}`, "utf8").toString("base64")}`;
+  const server = createServer((request, response) => {
+    if (request.headers.authorization !== wanted) {
+      response.writeHead(401).end();
+      return;
+    }
+    const { authorization: _, ...headers } = request.headers;
+    const upstream = send(`${url}${request.url}`, { method: request.method ?? "GET", headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    request.pipe(upstream);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
 
 test("produce and live speak Avro as well", async () => {
   const pipeline = await Pipeline.open();
