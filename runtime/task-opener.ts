@@ -6,6 +6,7 @@ import type { ProcessorTopology, SubTopology } from "../topology/processor-topol
 import type { TopicPartition } from "../topology/record.js";
 import type { ResolvedConfig } from "./config.js";
 import { encodeStores } from "./definition-hashes.js";
+import { FencedError } from "./errors.js";
 import { DELETE_RETENTION_MS, type TopicNames, topicsRead } from "./internal-topics.js";
 import { type RestoreJob, restore } from "./restore.js";
 import { settleOrphans, stableOffsets } from "./stable-offsets.js";
@@ -49,6 +50,10 @@ export interface RestoreProgress {
   readonly done: number;
   readonly total: number;
 }
+
+/** The other thread has the last commit of its generation behind it; what is left is to close the file. */
+const FILE_WAIT_MS = 30_000;
+const FILE_POLL_MS = 10;
 
 interface Opening {
   readonly id: TaskId;
@@ -190,6 +195,7 @@ export class TaskOpener {
       directory.admin.offsets(all, "earliest"),
       directory.admin.offsets(all, "latest"),
     ]);
+    await this.#filesAreFree(ids, signal);
     if (signal.aborted) return;
     const ends: Ends = {
       low: offsetsByPartition(low),
@@ -197,6 +203,21 @@ export class TaskOpener {
       committed: new Map(committed.map((one) => [partitionName(one), one])),
     };
     for (const id of ids) this.#prepareOne(id, ends);
+  }
+
+  /** A task may come from another thread of this process, which closes its file when it has joined as well (protocol 18). */
+  async #filesAreFree(ids: readonly TaskId[], signal: AbortSignal): Promise<void> {
+    const deadlineMs = performance.now() + FILE_WAIT_MS;
+    for (const id of ids) {
+      while (!signal.aborted && this.#options.files.isOpen(this.#subTopology(id).stores, id.partition)) {
+        if (performance.now() > deadlineMs) {
+          throw new FencedError(
+            `the state of task ${formatTaskId(id)} is still open in another thread of this process after ${FILE_WAIT_MS} ms`,
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, FILE_POLL_MS));
+      }
+    }
   }
 
   /** Synchronous, so that an error of one task leaves none of the files half open: `open` closes what stands in the table. */

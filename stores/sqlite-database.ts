@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import Database from "better-sqlite3";
 import { InvariantError, invariant } from "../topology/errors.js";
 import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
+import { claimFile, isFileOpen, releaseFile } from "./open-files.js";
 
 /** "MILL": says that a SQLite file is ours before anything in it is read or changed. */
 const APPLICATION_ID = 0x4d494c4c;
@@ -27,12 +28,9 @@ const SCHEMA_TABLES = 3;
 
 export const MEMORY = ":memory:";
 
-// The files that are open in this process (protocol 18): two owners of one file would overwrite each other's state.
-const openFiles = new Set<string>();
-
 /** True until the owner has closed: whoever wants to open waits for that, bounded. */
 export function isStateFileOpen(file: string): boolean {
-  return openFiles.has(resolve(file));
+  return isFileOpen(resolve(file));
 }
 
 /** Deletes a state file that could not be opened, with what SQLite keeps beside it. */
@@ -86,9 +84,8 @@ export class SqliteDatabase {
   static open(file: string): SqliteDatabase {
     const path = resolve(file);
     if (file !== MEMORY) {
-      if (openFiles.has(path))
+      if (!claimFile(path))
         throw new InvariantError(`${file} is already open in this process: its owner must close it first`);
-      openFiles.add(path);
     }
     let connection: Database.Database | undefined;
     try {
@@ -103,7 +100,7 @@ export class SqliteDatabase {
       return new SqliteDatabase(file, connection);
     } catch (error) {
       connection?.close();
-      openFiles.delete(path);
+      releaseFile(path);
       throw stateError(error, file);
     }
   }
@@ -143,7 +140,7 @@ export class SqliteDatabase {
     } finally {
       this.#open = false;
       this.#connection.close();
-      openFiles.delete(resolve(this.file));
+      releaseFile(resolve(this.file));
     }
   }
 

@@ -24,18 +24,29 @@ interface Identity {
   readonly inode: string;
 }
 
+/** What a thread tells another of the directory that it holds. */
+export interface HeldDirectory {
+  readonly path: string;
+  readonly uuid: string;
+}
+
 /** The directory of one application on one machine, held by one process at a time. */
 export class StateDirectory {
   /** `<stateDir>/<applicationId>`, absolute. */
   readonly path: string;
   /** Part of group instance ids and transactional ids; the same as long as this directory stays where it is. */
   readonly uuid: string;
-  readonly #lock: Database.Database;
+  readonly #lock: Database.Database | undefined;
 
-  private constructor(path: string, uuid: string, lock: Database.Database) {
+  private constructor(path: string, uuid: string, lock: Database.Database | undefined) {
     this.path = path;
     this.uuid = uuid;
     this.#lock = lock;
+  }
+
+  /** The directory that another thread of this process holds, for as long as that one does. */
+  static ofThisProcess({ path, uuid }: HeldDirectory): StateDirectory {
+    return new StateDirectory(path, uuid, undefined);
   }
 
   /** @throws UnusableStateError when the directory cannot be made or written, or another process holds it */
@@ -61,7 +72,7 @@ export class StateDirectory {
   }
 
   close(): void {
-    this.#lock.close();
+    this.#lock?.close();
   }
 }
 

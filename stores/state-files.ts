@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import type { StoreSpec } from "../topology/state-store.js";
 import { CorruptStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
-import { moveStateFile, wipeStateFile } from "./sqlite-database.js";
-import { StateDirectory } from "./state-directory.js";
+import { isStateFileOpen, moveStateFile, wipeStateFile } from "./sqlite-database.js";
+import { type HeldDirectory, StateDirectory } from "./state-directory.js";
 import { fileOfSome, type StoredStore, storedStores } from "./stored-stores.js";
 import type { TaskState } from "./task-state.js";
 
@@ -30,6 +30,15 @@ export class StateFiles {
     readonly topology?: string;
   }): StateFiles {
     return new StateFiles(StateDirectory.open(options), options.topology);
+  }
+
+  /** For a stream thread of the process that has locked the directory. */
+  static ofThisProcess(directory: HeldDirectory, options: { readonly topology: string }): StateFiles {
+    return new StateFiles(StateDirectory.ofThisProcess(directory), options.topology);
+  }
+
+  get directory(): HeldDirectory {
+    return { path: this.#directory.path, uuid: this.#directory.uuid };
   }
 
   /** The same for as long as the directory stays where it is: what group instance and transactional ids are made of. */
@@ -59,6 +68,11 @@ export class StateFiles {
   /** The stores that the files here tell of, those of earlier topologies too. A damaged file tells nothing until it is opened. */
   stored(): readonly StoredStore[] {
     return storedStores(this.#directory.path);
+  }
+
+  /** True while a task has that file, in whatever thread of this process: opening it waits for that (protocol 18). */
+  isOpen(stores: readonly StoreSpec[], partition: number): boolean {
+    return stores.length > 0 && isStateFileOpen(this.#fileOf(stores, partition));
   }
 
   /** True when there is state of that partition here, whatever it is worth. */
