@@ -16,7 +16,8 @@ export {
   UnavailableError,
   UnstableOffsetsError,
 } from "./runtime/errors.js";
-export type { HttpOptions } from "./runtime/http-endpoints.js";
+export type { HttpEndpoints, HttpOptions } from "./runtime/http-endpoints.js";
+export { HttpError, type HttpRequest, type HttpRoute } from "./runtime/http-router.js";
 export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkajs/transport.js";
 export { type Logger, silentLogger } from "./runtime/logger.js";
 export { partitionOf } from "./runtime/partitioner.js";

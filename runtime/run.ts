@@ -2,6 +2,7 @@ import { StreamsError } from "../topology/errors.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
 import type { StreamsConfig } from "./config.js";
 import { type HttpEndpoints, type HttpOptions, serveHttp } from "./http-endpoints.js";
+import { isLoopback } from "./http-guard.js";
 import { type Logger, silentLogger } from "./logger.js";
 import { KafkaStreams } from "./streams.js";
 
@@ -40,6 +41,8 @@ export async function run(
         { host: endpoints.host, port: endpoints.port },
         `metrics and health at http://${endpoints.host}:${endpoints.port}`,
       );
+      if (!isLoopback(endpoints.host) && options.http.token === undefined)
+        logger.warn({}, `whoever reaches ${endpoints.host}:${endpoints.port} can read it: set a token (HTTP_TOKEN)`);
     }
     options.onStart?.(streams, endpoints);
     await streams.start();

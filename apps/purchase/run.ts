@@ -53,7 +53,7 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
   };
   try {
     return await run(topology, config, {
-      http: { host: settings.httpHost, port: settings.httpPort },
+      http: { host: settings.httpHost, port: settings.httpPort, token: settings.httpToken },
       onStart: (streams) => bar.watch(() => streams.status),
     });
   } finally {

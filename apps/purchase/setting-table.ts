@@ -10,6 +10,7 @@ import {
   replicationFactor,
   share,
   text,
+  token,
   webAddress,
   wholeNumber,
 } from "./setting-types.js";
@@ -220,12 +221,9 @@ export const FORMAT = {
 };
 
 export const HTTP = {
-  httpHost: setting("HTTP_HOST", text, "127.0.0.1", "address of /healthz, /readyz and /metrics"),
+  httpHost: setting("HTTP_HOST", text, "127.0.0.1", "address of the HTTP endpoints"),
   httpPort: setting("HTTP_PORT", wholeNumber(0, 65_535, 8080), 8080, "their port; 0 = any"),
-  httpToken: optional("HTTP_TOKEN", text, "not there yet", {
-    isSecret: true,
-    notThereYet: () => "a token for the endpoints is not there yet; bind them to 127.0.0.1, or put a proxy before them",
-  }),
+  httpToken: optional("HTTP_TOKEN", token, "what every request but those of the probes must show", { isSecret: true }),
 };
 
 export const SIMULATOR = {

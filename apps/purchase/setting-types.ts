@@ -19,6 +19,12 @@ function textSchema<T>(read: (text: string) => T | undefined, expected: string):
 
 export const text = textSchema((given) => (given === "" ? undefined : given), "some text");
 
+/** It stands in a header, and a short one is soon guessed. */
+export const token = textSchema(
+  (given) => (/^[\x21-\x7e]{12,512}$/.test(given) ? given : undefined),
+  "12 to 512 letters, digits or signs without spaces, for example what `openssl rand -hex 24` prints",
+);
+
 export const webAddress = textSchema(
   (given) => (/^https?:\/\/[^/\s]+/.test(given) && URL.canParse(given) ? given : undefined),
   "an address that begins with http:// or https://",
