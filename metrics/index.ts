@@ -5,6 +5,8 @@ export {
   type HistogramCell,
   type HistogramName,
   type LabelsOf,
+  type MetricsReport,
+  type MetricsSource,
   type Sample,
   StreamsMetrics,
   type StreamsMetricsOptions,

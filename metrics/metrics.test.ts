@@ -217,3 +217,72 @@ describe("the registry", () => {
     expect(() => new StreamsMetrics({ applicationId: "other", registry })).toThrow("already been registered");
   });
 });
+
+describe("metrics of other threads", () => {
+  /** A thread's metrics, and the main thread's that take in its reports at each scrape. */
+  function thread(main: StreamsMetrics) {
+    const own = metrics();
+    const source = main.addSource(async () => source.add(structuredClone(own.takeReport())));
+    return { own, end: () => source.end() };
+  }
+
+  test("counters of all threads add up, and each growth counts once however often it is scraped", async () => {
+    const main = metrics();
+    const [first, second] = [thread(main), thread(main)];
+    main.counter("rebalances_total", {}).value += 1;
+    first.own.counter("rebalances_total", {}).value += 2;
+    second.own.counter("rebalances_total", {}).value += 4;
+    const sum = ['millrace_rebalances_total{application_id="app"} 7'];
+    expect(await linesOf(main, "rebalances_total")).toEqual(sum);
+    expect(await linesOf(main, "rebalances_total")).toEqual(sum);
+    second.own.counter("rebalances_total", {}).value += 1;
+    expect(await linesOf(main, "rebalances_total")).toEqual(['millrace_rebalances_total{application_id="app"} 8']);
+  });
+
+  test("a series that begins at 0 in a thread is there at 0", async () => {
+    const main = metrics();
+    thread(main).own.startAtZero("records_dropped_total", { node: "count", reason: "late" });
+    expect(await linesOf(main, "records_dropped_total")).toEqual([
+      'millrace_records_dropped_total{node="count",reason="late",application_id="app"} 0',
+    ]);
+  });
+
+  test("histograms of all threads add up, bucket by bucket", async () => {
+    const main = metrics();
+    const threads = [thread(main), thread(main)];
+    for (const { own } of threads) own.histogram("commit_duration_seconds", {}).observe(0.25);
+    threads[1]?.own.histogram("commit_duration_seconds", {}).observe(100);
+    const text = await main.text();
+    const lines = text.split("\n").filter((line) => line.startsWith("millrace_commit_duration_seconds"));
+    expect(lines).toContain('millrace_commit_duration_seconds_bucket{application_id="app",le="0.1"} 0');
+    expect(lines).toContain('millrace_commit_duration_seconds_bucket{application_id="app",le="0.25"} 2');
+    expect(lines).toContain('millrace_commit_duration_seconds_bucket{application_id="app",le="60"} 2');
+    expect(lines).toContain('millrace_commit_duration_seconds_bucket{application_id="app",le="+Inf"} 3');
+    expect(lines).toContain('millrace_commit_duration_seconds_sum{application_id="app"} 100.5');
+    expect(await main.text()).toBe(text);
+  });
+
+  test("gauges add up, but what two threads say of one partition is the larger one", async () => {
+    const main = metrics();
+    for (const value of [3, 5]) {
+      const { own } = thread(main);
+      own.sample("tasks", (sample) => sample({ state: "active" }, value));
+      own.sample("consumer_lag_records", (sample) => sample({ topic: "in", partition: "0" }, value));
+    }
+    expect(await linesOf(main, "tasks")).toContain('millrace_tasks{state="active",application_id="app"} 8');
+    expect(await linesOf(main, "consumer_lag_records")).toEqual([
+      'millrace_consumer_lag_records{topic="in",partition="0",application_id="app"} 5',
+    ]);
+  });
+
+  test("of a thread that is gone its counts stay and its gauges go", async () => {
+    const main = metrics();
+    const gone = thread(main);
+    gone.own.counter("rebalances_total", {}).value += 2;
+    gone.own.sample("store_rows", (sample) => sample({ store: "counts" }, 5));
+    expect(await linesOf(main, "store_rows")).toHaveLength(1);
+    gone.end();
+    expect(await linesOf(main, "store_rows")).toEqual([]);
+    expect(await linesOf(main, "rebalances_total")).toEqual(['millrace_rebalances_total{application_id="app"} 2']);
+  });
+});

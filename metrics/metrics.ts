@@ -1,5 +1,13 @@
 import { Registry } from "prom-client";
-import { BucketHistogram, type Labels, PublishedCounter, PublishedGauge, type Reader } from "./published.js";
+import {
+  BucketHistogram,
+  type Labels,
+  PublishedCounter,
+  PublishedGauge,
+  type Reader,
+  type ReportedBuckets,
+  type ReportedValue,
+} from "./published.js";
 import { ANY, METRICS, type MetricDefinition, type MetricName, STATES } from "./table.js";
 
 type Definition<N extends MetricName> = (typeof METRICS)[N];
@@ -30,6 +38,20 @@ export interface HistogramCell {
 /** Says the value of one series of a gauge; said twice, they add up. */
 export type Sample<N extends GaugeName> = (labels: LabelsOf<N>, value: number) => void;
 
+/** What one thread tells another: how its counters and histograms have grown since the last report, and its gauges as they are. */
+export interface MetricsReport {
+  readonly counters: readonly (readonly [name: CounterName, series: readonly ReportedValue[]])[];
+  readonly histograms: readonly (readonly [name: HistogramName, series: readonly ReportedBuckets[]])[];
+  readonly gauges: readonly (readonly [name: GaugeName, series: readonly ReportedValue[]])[];
+}
+
+/** Another thread's metrics, as part of these. */
+export interface MetricsSource {
+  add(report: MetricsReport): void;
+  /** The thread is gone: its gauges with it. What it has counted stays. */
+  end(): void;
+}
+
 export interface StreamsMetricsOptions {
   readonly applicationId: string;
   /** Without one they have a registry of their own. One registry takes the metrics of one application. */
@@ -45,6 +67,8 @@ export interface StreamsMetricsOptions {
 export class StreamsMetrics {
   readonly registry: Registry;
   readonly #published = new Map<MetricName, PublishedCounter | PublishedGauge | BucketHistogram>();
+  readonly #sources = new Set<() => Promise<void>>();
+  #refreshing: Promise<void> | undefined;
 
   /** Failures that have a closed set of labels are there at 0 at once: `increase()` does not see a series that begins at 1. */
   constructor(options: StreamsMetricsOptions) {
@@ -54,7 +78,8 @@ export class StreamsMetrics {
       this.counter("metric_sample_failures_total", { metric }).value += 1;
     };
     for (const [name, definition] of Object.entries(METRICS) as [MetricName, MetricDefinition][]) {
-      const target = { name: `millrace_${name}`, registry: this.registry, constant, ...definition };
+      const refresh = (): Promise<void> | undefined => this.#refresh();
+      const target = { name: `millrace_${name}`, registry: this.registry, constant, refresh, ...definition };
       if (definition.type === "counter") this.#published.set(name, new PublishedCounter(target));
       else if (definition.type === "gauge") this.#published.set(name, new PublishedGauge(target, sampleFailed));
       else this.#published.set(name, new BucketHistogram(target, definition.buckets));
@@ -85,6 +110,56 @@ export class StreamsMetrics {
     return (this.#published.get(name) as PublishedGauge).addReader(read as Reader);
   }
 
+  /** For the main thread: what is new since the last call. */
+  takeReport(): MetricsReport {
+    const counters: [CounterName, ReportedValue[]][] = [];
+    const histograms: [HistogramName, ReportedBuckets[]][] = [];
+    const gauges: [GaugeName, ReportedValue[]][] = [];
+    for (const [name, published] of this.#published) {
+      if (published instanceof PublishedGauge) gauges.push([name as GaugeName, published.values()]);
+      else if (published instanceof PublishedCounter) counters.push([name as CounterName, published.takeGrowth()]);
+      else histograms.push([name as HistogramName, published.takeGrowth()]);
+    }
+    const isSaid = ([, series]: readonly [string, readonly unknown[]]): boolean => series.length > 0;
+    return {
+      counters: counters.filter(isSaid),
+      histograms: histograms.filter(isSaid),
+      gauges: gauges.filter(isSaid),
+    };
+  }
+
+  /**
+   * Takes in the reports of another thread. Each scrape waits for `refresh`, which asks that thread for one, and has to
+   * be bounded: a thread that does not answer must not hold up the others' numbers.
+   */
+  addSource(refresh: () => Promise<void>): MetricsSource {
+    let gauges: ReadonlyMap<GaugeName, readonly ReportedValue[]> = new Map();
+    this.#sources.add(refresh);
+    const ends: (() => void)[] = [];
+    for (const [name, published] of this.#published) {
+      if (!(published instanceof PublishedGauge)) continue;
+      const read: Reader = (sample) => {
+        for (const [labels, value] of gauges.get(name as GaugeName) ?? []) sample(labels, value);
+      };
+      ends.push(published.addReader(read));
+    }
+    return {
+      add: (report) => {
+        gauges = new Map(report.gauges);
+        for (const [name, series] of report.counters)
+          for (const [labels, value] of series)
+            (this.#published.get(name) as PublishedCounter).cell(labels).value += value;
+        for (const [name, series] of report.histograms)
+          for (const [labels, counts, sum] of series)
+            (this.#published.get(name) as BucketHistogram).cell(labels).add(counts, sum);
+      },
+      end: () => {
+        this.#sources.delete(refresh);
+        for (const end of ends) end();
+      },
+    };
+  }
+
   /** 1 for this state, 0 for the others. */
   setState(state: (typeof STATES)[number]): void {
     for (const each of STATES) this.gauge("state", { state: each }).value = each === state ? 1 : 0;
@@ -107,6 +182,17 @@ export class StreamsMetrics {
 
   get contentType(): string {
     return this.registry.contentType;
+  }
+
+  /** Once for all metrics of a scrape: prom-client collects them side by side. */
+  #refresh(): Promise<void> | undefined {
+    if (this.#sources.size === 0) return undefined;
+    this.#refreshing ??= Promise.all([...this.#sources].map((refresh) => refresh()))
+      .then(() => undefined)
+      .finally(() => {
+        this.#refreshing = undefined;
+      });
+    return this.#refreshing;
   }
 
   #open(name: MetricName, known: Labels): void {

@@ -12,11 +12,21 @@ export interface PublishTarget {
   readonly registry: Registry;
   /** On every series. Not the registry's default labels: a registry of the user's may have others. */
   readonly constant: Labels;
+  /** How values of the same labels become one. */
+  readonly merge?: "sum" | "max";
+  /** Waited for before values are read: other threads count too. */
+  readonly refresh: () => Promise<void> | undefined;
 }
+
+/** One series of a counter or a gauge; of a counter, by how much it has grown since the last time it was told. */
+export type ReportedValue = readonly [labels: Labels, value: number];
+
+/** One series of a histogram, as what was observed since the last time it was told. */
+export type ReportedBuckets = readonly [labels: Labels, counts: readonly number[], sum: number];
 
 /** The cells of one metric by their labels. */
 class Series<C> {
-  readonly #byKey = new Map<string, { readonly labels: Labels; readonly cell: C }>();
+  readonly #byKey = new Map<string, { readonly labels: Labels; readonly own: Labels; readonly cell: C }>();
   readonly #names: readonly string[];
   readonly #target: PublishTarget;
   readonly #create: () => C;
@@ -28,23 +38,24 @@ class Series<C> {
   }
 
   cell(labels: Labels): C {
-    const key = this.#key(labels);
+    const key = this.key(labels);
     const known = this.#byKey.get(key);
     if (known !== undefined) return known.cell;
     const cell = this.#create();
-    this.#byKey.set(key, { labels: { ...labels, ...this.#target.constant }, cell });
+    this.#byKey.set(key, { labels: { ...labels, ...this.#target.constant }, own: labels, cell });
     return cell;
   }
 
   remove(labels: Labels): void {
-    this.#byKey.delete(this.#key(labels));
+    this.#byKey.delete(this.key(labels));
   }
 
-  values(): Iterable<{ readonly labels: Labels; readonly cell: C }> {
+  /** `own`: without the labels that are on every series. */
+  values(): Iterable<{ readonly labels: Labels; readonly own: Labels; readonly cell: C }> {
     return this.#byKey.values();
   }
 
-  #key(labels: Labels): string {
+  key(labels: Labels): string {
     return JSON.stringify(this.#names.map((name) => labels[name]));
   }
 }
@@ -58,17 +69,31 @@ const zero = (): { value: number } => ({ value: 0 });
 
 export class PublishedCounter {
   readonly #series: Series<{ value: number }>;
+  readonly #told = new Map<object, number>();
 
   constructor(target: PublishTarget) {
     const series = new Series(target, zero);
     this.#series = series;
     new Counter({
       ...config(target),
-      collect() {
+      async collect() {
+        await target.refresh();
         this.reset();
         for (const { labels, cell } of series.values()) this.inc(labels, cell.value);
       },
     });
+  }
+
+  /** What has grown since the last call; a new series also at 0, so that it is there. */
+  takeGrowth(): ReportedValue[] {
+    const grown: ReportedValue[] = [];
+    for (const { own, cell } of this.#series.values()) {
+      const told = this.#told.get(cell);
+      if (told === cell.value) continue;
+      this.#told.set(cell, cell.value);
+      grown.push([own, cell.value - (told ?? 0)]);
+    }
+    return grown;
   }
 
   cell(labels: Labels): { value: number } {
@@ -81,26 +106,20 @@ export type Reader = (sample: (labels: Labels, value: number) => void) => void;
 export class PublishedGauge {
   readonly #series: Series<{ value: number }>;
   readonly #readers = new Set<{ readonly read: Reader }>();
+  readonly #merge: (a: number, b: number) => number;
+  readonly #sampleFailed: () => void;
 
   constructor(target: PublishTarget, sampleFailed: (metric: string) => void) {
-    const series = new Series(target, zero);
-    const readers = this.#readers;
-    this.#series = series;
+    this.#series = new Series(target, zero);
+    this.#merge = target.merge === "max" ? Math.max : (a, b) => a + b;
+    this.#sampleFailed = () => sampleFailed(target.name);
+    const values = (): ReportedValue[] => this.values();
     new Gauge({
       ...config(target),
-      collect() {
+      async collect() {
+        await target.refresh();
         this.reset();
-        for (const { labels, cell } of series.values()) this.inc(labels, cell.value);
-        for (const { read } of readers) {
-          try {
-            // Read to its end before any of it counts: half a reader would be a wrong number.
-            const said: [labels: Labels, value: number][] = [];
-            read((labels, value) => said.push([labels, value]));
-            for (const [labels, value] of said) this.inc({ ...labels, ...target.constant }, value);
-          } catch {
-            sampleFailed(target.name);
-          }
-        }
+        for (const [labels, value] of values()) this.set({ ...labels, ...target.constant }, value);
       },
     });
   }
@@ -118,6 +137,28 @@ export class PublishedGauge {
     this.#readers.add(reader);
     return () => void this.#readers.delete(reader);
   }
+
+  /** Every series there is now, each once. */
+  values(): ReportedValue[] {
+    const merged = new Map<string, ReportedValue>();
+    const say = (labels: Labels, value: number): void => {
+      const key = this.#series.key(labels);
+      const before = merged.get(key);
+      merged.set(key, [labels, before === undefined ? value : this.#merge(before[1], value)]);
+    };
+    for (const { own, cell } of this.#series.values()) say(own, cell.value);
+    for (const { read } of this.#readers) {
+      try {
+        // Read to its end before any of it counts: half a reader would be a wrong number.
+        const said: ReportedValue[] = [];
+        read((labels, value) => said.push([labels, value]));
+        for (const [labels, value] of said) say(labels, value);
+      } catch {
+        this.#sampleFailed();
+      }
+    }
+    return [...merged.values()];
+  }
 }
 
 /** Counts per bucket in an array. `counts` has one place more than there are bounds, for what is above them all. */
@@ -129,6 +170,11 @@ class Buckets {
   constructor(bounds: readonly number[]) {
     this.#bounds = bounds;
     this.counts = new Array<number>(bounds.length + 1).fill(0);
+  }
+
+  add(counts: readonly number[], sum: number): void {
+    for (const [at, count] of counts.entries()) this.counts[at]! += count;
+    this.sum += sum;
   }
 
   observe(value: number): void {
@@ -158,6 +204,7 @@ export class BucketHistogram extends Histogram<string> {
   readonly #target: PublishTarget;
   readonly #series: Series<Buckets>;
   readonly #bounds: readonly number[];
+  readonly #told = new Map<Buckets, Buckets>();
 
   constructor(target: PublishTarget, bounds: readonly number[] = []) {
     super({ ...config(target), buckets: [...bounds] });
@@ -170,11 +217,31 @@ export class BucketHistogram extends Histogram<string> {
     return this.#series.cell(labels);
   }
 
+  /** What was observed since the last call; a new series also when that is nothing, so that it is there. */
+  takeGrowth(): ReportedBuckets[] {
+    const grown: ReportedBuckets[] = [];
+    for (const { own, cell } of this.#series.values()) {
+      const told = this.#told.get(cell);
+      const before = told ?? new Buckets(this.#bounds);
+      this.#told.set(cell, before);
+      const counts = cell.counts.map((count, at) => count - before.counts[at]!);
+      if (told !== undefined && counts.every((count) => count === 0)) continue;
+      const sum = cell.sum - before.sum;
+      before.add(counts, sum);
+      grown.push([own, counts, sum]);
+    }
+    return grown;
+  }
+
   override get(): ReturnType<Histogram<string>["get"]> {
-    const { name, help } = this.#target;
-    const answer = { name, help, type: "histogram", aggregator: "sum", values: this.#values(name) };
     // prom-client's types call the type a number of an enum that does not exist; its registry prints the word.
-    return Promise.resolve(answer) as unknown as ReturnType<Histogram<string>["get"]>;
+    return this.#answer() as unknown as ReturnType<Histogram<string>["get"]>;
+  }
+
+  async #answer() {
+    const { name, help } = this.#target;
+    await this.#target.refresh();
+    return { name, help, type: "histogram", aggregator: "sum", values: this.#values(name) };
   }
 
   getForPromString(): ReturnType<Histogram<string>["get"]> {

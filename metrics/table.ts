@@ -12,6 +12,8 @@ export interface MetricDefinition {
   readonly type: "counter" | "gauge" | "histogram";
   readonly labels: Readonly<Record<string, readonly string[]>>;
   readonly help: string;
+  /** Of gauges, how values of the same labels from several tasks or threads become one. Default `sum`. */
+  readonly merge?: "max";
   /** Upper bounds, rising, in the unit of the name; histograms only. */
   readonly buckets?: readonly number[];
 }
@@ -21,7 +23,9 @@ const WAIT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 /**
  * Every metric there is; on the wire each has the prefix `millrace_` and the label `application_id`. Base units
- * (seconds, bytes), counters end in `_total`, instants in `_timestamp_seconds`.
+ * (seconds, bytes), counters end in `_total`, instants in `_timestamp_seconds`. Of several stream threads counters and
+ * histograms add up; so do gauges, but for those of one partition, which for a moment two threads may tell of when its
+ * task moves: `merge: "max"`.
  */
 export const METRICS = {
   state: { type: "gauge", labels: { state: STATES }, help: "1 for the state the application is in, 0 for the others" },
@@ -46,6 +50,7 @@ export const METRICS = {
   },
   consumer_lag_records: {
     type: "gauge",
+    merge: "max",
     labels: { topic: ANY, partition: ANY },
     help: "High watermark minus the next offset to process",
   },
@@ -56,6 +61,7 @@ export const METRICS = {
   },
   stream_time_timestamp_seconds: {
     type: "gauge",
+    merge: "max",
     labels: { subtopology: ANY, partition: ANY },
     help: "Largest event time seen, in seconds since the epoch",
   },
@@ -88,6 +94,7 @@ export const METRICS = {
   restored_records_total: { type: "counter", labels: { store: ANY }, help: "Changelog records read back into a store" },
   restore_remaining_records: {
     type: "gauge",
+    merge: "max",
     labels: { store: ANY, partition: ANY },
     help: "Changelog offsets still to read back; 0 when done",
   },
