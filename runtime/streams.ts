@@ -4,8 +4,10 @@ import { StreamsError, TopologyError } from "../topology/errors.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
-import { sampleGauges } from "./sampled-gauges.js";
-import { StreamThread, type ThreadStatus } from "./stream-thread.js";
+import { LocalThread } from "./threads/local-thread.js";
+import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
+
+export type { TaskStatus } from "./threads/thread.js";
 
 /**
  * CREATED -> REBALANCING <-> RUNNING -> PENDING_SHUTDOWN -> NOT_RUNNING, and ERROR from any of them. Kafka Streams' names.
@@ -14,14 +16,6 @@ import { StreamThread, type ThreadStatus } from "./stream-thread.js";
 export type State = "CREATED" | "REBALANCING" | "RUNNING" | "PENDING_SHUTDOWN" | "NOT_RUNNING" | "ERROR";
 
 export type StateListener = (state: State, before: State) => void;
-
-export interface TaskStatus {
-  readonly id: string;
-  readonly state: "running" | "restoring";
-  /** Changelog offsets, while restoring. */
-  readonly done?: number;
-  readonly total?: number;
-}
 
 export interface StreamsStatus {
   readonly state: State;
@@ -37,12 +31,11 @@ export class KafkaStreams {
   readonly #config: ResolvedConfig;
   readonly #listeners = new Set<StateListener>();
   #state: State = "CREATED";
-  #thread: StreamThread | undefined;
+  #threads: readonly Thread[] = [];
   #files: StateFiles | undefined;
   #watch: NodeJS.Timeout | undefined;
   #finished: Promise<void> | undefined;
   #failure: Error | undefined;
-  #stopSampling: () => void = () => undefined;
 
   /** @throws ConfigError with one line for each setting that is wrong */
   constructor(topology: ProcessorTopology, config: StreamsConfig) {
@@ -69,14 +62,8 @@ export class KafkaStreams {
   }
 
   get status(): StreamsStatus {
-    const thread = this.#thread?.status;
-    const tasks: TaskStatus[] = [
-      ...(thread?.tasks ?? []).map(({ id }): TaskStatus => ({ id, state: "running" })),
-      ...(thread?.restoring ?? []).map(
-        ({ task, done, total }): TaskStatus => ({ id: task, state: "restoring", done, total }),
-      ),
-    ];
-    return { state: this.#state, reason: this.#failure?.message ?? thread?.reason ?? "not started", tasks };
+    const tasks = this.#threads.flatMap(({ state }): readonly TaskStatus[] => state.tasks);
+    return { state: this.#state, reason: this.#failure?.message ?? this.#reason, tasks };
   }
 
   /**
@@ -100,15 +87,15 @@ export class KafkaStreams {
       throw error;
     }
     const identity = `${this.#files.identity}-1`;
-    this.#thread = new StreamThread({
+    const thread = new LocalThread({
       topology: this.#topology,
       config: this.#config,
       files: this.#files,
       groupInstanceId: groupInstanceId ?? identity,
       transactionalId: `${applicationId}-${identity}`,
     });
-    this.#stopSampling = sampleGauges(this.metrics, this.#thread);
-    this.#finished = this.#run(this.#thread, this.#files);
+    this.#threads = [thread];
+    this.#finished = this.#run(this.#files);
   }
 
   /**
@@ -118,7 +105,7 @@ export class KafkaStreams {
   async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     if (this.#state === "CREATED") this.#moveTo("NOT_RUNNING");
     if (this.#state === "REBALANCING" || this.#state === "RUNNING") this.#moveTo("PENDING_SHUTDOWN");
-    this.#thread?.close();
+    this.#closeThreads();
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, options.timeoutMs ?? 10_000);
@@ -132,18 +119,27 @@ export class KafkaStreams {
     return this.#finished ?? Promise.resolve();
   }
 
-  async #run(thread: StreamThread, files: StateFiles): Promise<void> {
-    this.#watch = setInterval(() => this.#follow(thread.status), WATCH_MS);
-    try {
-      await thread.run();
-    } catch (error) {
-      this.#fail(error);
-    }
+  async #run(files: StateFiles): Promise<void> {
+    this.#watch = setInterval(() => this.#follow(), WATCH_MS);
+    await Promise.all(this.#threads.map((thread) => this.#runOne(thread)));
     clearInterval(this.#watch);
-    this.#stopSampling();
     files.unlock();
     await this.#closeTransport();
     if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");
+  }
+
+  /** What ends one thread for good ends the others too: each would come to the same. */
+  async #runOne(thread: Thread): Promise<void> {
+    try {
+      await thread.run();
+    } catch (error) {
+      if (this.#state !== "ERROR") this.#fail(error);
+      this.#closeThreads();
+    }
+  }
+
+  #closeThreads(): void {
+    for (const thread of this.#threads) thread.close();
   }
 
   async #closeTransport(): Promise<void> {
@@ -154,10 +150,20 @@ export class KafkaStreams {
     }
   }
 
-  #follow({ phase }: ThreadStatus): void {
-    if (this.#state === "REBALANCING" && phase === "running") this.#moveTo("RUNNING");
-    else if (this.#state === "RUNNING" && phase !== "running" && phase !== "closing" && phase !== "closed")
-      this.#moveTo("REBALANCING");
+  /** RUNNING means that every thread runs, with the state of all its tasks. */
+  #follow(): void {
+    const isWorking = ({ state }: Thread): boolean => ["running", "closing", "closed"].includes(state.phase);
+    const isRunning = this.#threads.every(({ state }) => state.phase === "running");
+    if (this.#state === "REBALANCING" && isRunning) this.#moveTo("RUNNING");
+    else if (this.#state === "RUNNING" && !this.#threads.every(isWorking)) this.#moveTo("REBALANCING");
+  }
+
+  /** Of the thread that is furthest from running. */
+  get #reason(): string {
+    const states = this.#threads.map(({ state }, at) => ({ ...state, name: `thread ${at + 1}` }));
+    const told = states.find(({ phase }) => phase !== "running") ?? states.find(isRemarkable) ?? states[0];
+    if (told === undefined) return "not started";
+    return states.length > 1 && isRemarkable(told) ? `${told.name}: ${told.reason}` : told.reason;
   }
 
   #fail(error: unknown): void {
@@ -178,6 +184,10 @@ export class KafkaStreams {
       }
     }
   }
+}
+
+function isRemarkable({ reason }: ThreadState): boolean {
+  return reason !== "running";
 }
 
 /** A broker takes 4,096 bytes of metadata with an offset, and the clocks of a task's operators stand in it (protocol 17). */

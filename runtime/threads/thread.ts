@@ -1,0 +1,33 @@
+import type { SessionPhase } from "../stream-session.js";
+
+export interface TaskStatus {
+  readonly id: string;
+  readonly state: "running" | "restoring";
+  /** Changelog offsets, while restoring. */
+  readonly done?: number;
+  readonly total?: number;
+  /** The stream thread that has it, from 1, where there are several. */
+  readonly thread?: number;
+}
+
+/** What an instance knows of one of its stream threads: plain data, which may come from another thread. */
+export interface ThreadState {
+  readonly phase: SessionPhase | "recovering";
+  /** Why it is in this phase, for people. */
+  readonly reason: string;
+  readonly tasks: readonly TaskStatus[];
+}
+
+/** One stream thread of an instance, wherever it runs. */
+export interface Thread {
+  /** As of a moment ago. */
+  readonly state: ThreadState;
+  /** Resolves when it can begin. */
+  start(): Promise<void>;
+  /** Resolves when it was closed. Throws what no new session can mend. */
+  run(): Promise<void>;
+  /** Asks it to end: stop fetching, commit what is processed, leave the group. `run` then resolves. */
+  close(): void;
+  /** Ends it at once, where that can be done: what is not committed is processed again. */
+  end(): Promise<void>;
+}
