@@ -26,6 +26,10 @@ export class SqliteKeyValueStore implements SqliteRows {
     return this.#database.guard(() => this.#read.get(key) as EncodedRow | undefined);
   }
 
+  mayHold(): boolean {
+    return true;
+  }
+
   write(key: Uint8Array, _startMs: number, value: Uint8Array | null, timestampMs: number): void {
     if (value === null) this.#remove.run(key);
     else this.#write.run(key, value, timestampMs);

@@ -13,6 +13,8 @@ export interface StoredRow {
 /** What the write buffer and the commit need of a store in SQLite. `write` is called inside a transaction only. */
 export interface SqliteRows {
   read(key: Uint8Array, startMs: number): EncodedRow | undefined;
+  /** False when there is surely no row that starts then: nobody needs to look for one. */
+  mayHold(startMs: number): boolean;
   /** `offset`: the lowest changelog offset this write can have, for the cuts of window stores. */
   write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void;
   rowCount(): number;

@@ -3,6 +3,8 @@ import type { SqliteDatabase } from "./sqlite-database.js";
 import { type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
 
 const SEGMENT_MS_MIN = 60_000;
+/** Windows of five minutes are a few in a segment; a segment of more than this is taken to hold any. */
+const STARTS_KNOWN_MAX = 4_096;
 
 /** As Kafka Streams has it: about three live segments, so that a key's windows lie in few tables and expiry is not too coarse. */
 export function segmentIntervalMs(retentionMs: number): number {
@@ -15,6 +17,8 @@ interface Segment {
   readonly table: string;
   /** The first changelog offset that was written here: older ones hold nothing of it. */
   readonly firstOffset: number;
+  /** The window starts that were ever written here; undefined when the table is older than this process, or has too many. */
+  starts: Set<number> | undefined;
   readonly read: Statement<unknown[]>;
   readonly write: Statement<unknown[]>;
   readonly remove: Statement<unknown[]>;
@@ -74,14 +78,23 @@ export class SqliteWindowStore implements SqliteRows {
     return this.#database.guard(() => segment.read.get(key, startMs) as EncodedRow | undefined);
   }
 
+  mayHold(startMs: number): boolean {
+    const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
+    if (segment === undefined || this.#newestStartMs === undefined || startMs > this.#newestStartMs) return false;
+    return segment.starts === undefined || segment.starts.has(startMs);
+  }
+
   write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void {
     if (startMs < this.takenLiveFromMs) return;
-    const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
+    const known = this.#segments.get(Math.floor(startMs / this.#intervalMs));
     if (value === null) {
-      segment?.remove.run(key, startMs);
+      known?.remove.run(key, startMs);
       return;
     }
-    (segment ?? this.#createSegment(startMs, offset)).write.run(key, startMs, value, timestampMs);
+    const segment = known ?? this.#createSegment(startMs, offset);
+    segment.write.run(key, startMs, value, timestampMs);
+    if (segment.starts?.add(startMs) !== undefined && segment.starts.size > STARTS_KNOWN_MAX)
+      segment.starts = undefined;
     if (this.#newestStartMs === undefined || startMs > this.#newestStartMs) this.#newestStartMs = startMs;
   }
 
@@ -195,15 +208,16 @@ export class SqliteWindowStore implements SqliteRows {
       `CREATE TABLE ${this.#tableOf(id)} (k BLOB, w INTEGER, v BLOB NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (k, w)) WITHOUT ROWID`,
     );
     this.#database.prepare("INSERT INTO millrace_segments VALUES (?, ?, ?)").run(this.#storeId, id, firstOffset);
-    return this.#openSegment(id, firstOffset);
+    return this.#openSegment(id, firstOffset, new Set());
   }
 
-  #openSegment(id: number, firstOffset: number): Segment {
+  #openSegment(id: number, firstOffset: number, starts?: Set<number>): Segment {
     const table = this.#tableOf(id);
     const segment: Segment = {
       id,
       table,
       firstOffset,
+      starts,
       read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
       write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?, ?, ?)`),
       remove: this.#database.prepare(`DELETE FROM ${table} WHERE k = ? AND w = ?`),

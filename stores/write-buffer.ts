@@ -22,6 +22,21 @@ interface HeldRow {
 
 const NO_ROW: HeldRow = { value: null, timestampMs: -1 };
 
+/** The rows of one window start, by the name of their key. */
+class BufferedWindow {
+  readonly rows = new Map<string, BufferedRow>();
+  /**
+   * Every row that the window has is here, so that a row not found is not there, and SQLite need not be asked. True from
+   * the window's first record until a row is swept: that saves the 300,000 reads in vain of a million purchases, 1.9 of
+   * the 14 µs that each of them cost.
+   */
+  isComplete: boolean;
+
+  constructor(isComplete: boolean) {
+    this.isComplete = isComplete;
+  }
+}
+
 /** All that is known about one row, in one object, so that the hot path looks into one map once. */
 export class BufferedRow {
   readonly key: unknown;
@@ -70,9 +85,9 @@ export class WriteBuffer {
   readonly #textKeys: boolean;
   readonly #cacheBytesMax: number;
 
-  readonly #windows = new Map<number, Map<string, BufferedRow>>();
+  readonly #windows = new Map<number, BufferedWindow>();
   #lastStartMs = Number.NaN;
-  #lastWindow: Map<string, BufferedRow> | undefined;
+  #lastWindow: BufferedWindow | undefined;
   #size = 0;
 
   /** In the order of their first change. */
@@ -215,7 +230,7 @@ export class WriteBuffer {
     for (const [startMs, window] of this.#windows) {
       if (startMs >= liveFromMs) continue;
       this.#windows.delete(startMs);
-      this.#size -= window.size;
+      this.#size -= window.rows.size;
     }
     this.#lastStartMs = Number.NaN;
     this.#sweep();
@@ -236,7 +251,7 @@ export class WriteBuffer {
   /** The rows of one window that SQLite does not have as they are now, by the key's bytes. */
   overlay(startMs: number): BufferedRow[] {
     const rows: BufferedRow[] = [];
-    for (const entry of this.#windows.get(startMs)?.values() ?? []) {
+    for (const entry of this.#windows.get(startMs)?.rows.values() ?? []) {
       if (entry.dirty || entry.inFlight) rows.push(entry);
     }
     return rows.sort((a, b) => this.keyBytes(a).compare(this.keyBytes(b)));
@@ -244,7 +259,7 @@ export class WriteBuffer {
 
   /** The row in memory, if SQLite may not have it as it is now. */
   changed(key: unknown, startMs: number): BufferedRow | undefined {
-    const entry = this.#windows.get(startMs)?.get(this.#wellFormed(this.#nameOf(key)));
+    const entry = this.#windows.get(startMs)?.rows.get(this.#wellFormed(this.#nameOf(key)));
     return entry !== undefined && (entry.dirty || entry.inFlight) ? entry : undefined;
   }
 
@@ -287,13 +302,13 @@ export class WriteBuffer {
       window = this.#windowOf(startMs);
     }
     const name = this.#nameOf(key);
-    return window.get(name) ?? this.#addEntry(window, name, key, startMs);
+    return window.rows.get(name) ?? this.#addEntry(window, name, key, startMs);
   }
 
-  #windowOf(startMs: number): Map<string, BufferedRow> {
+  #windowOf(startMs: number): BufferedWindow {
     let window = this.#windows.get(startMs);
     if (window === undefined) {
-      window = new Map();
+      window = new BufferedWindow(!this.#stored.mayHold(startMs));
       this.#windows.set(startMs, window);
     }
     this.#lastStartMs = startMs;
@@ -312,15 +327,17 @@ export class WriteBuffer {
     return this.#textKeys ? name.replace(LONE_SURROGATE, "\ufffd") : name;
   }
 
-  #addEntry(window: Map<string, BufferedRow>, name: string, key: unknown, startMs: number): BufferedRow {
+  #addEntry(window: BufferedWindow, name: string, key: unknown, startMs: number): BufferedRow {
     // Asked here only, where a row is new to the buffer: the hot path finds its row.
     const wellFormed = this.#wellFormed(name);
-    const known = wellFormed === name ? undefined : window.get(wellFormed);
+    const known = wellFormed === name ? undefined : window.rows.get(wellFormed);
     if (known !== undefined) return known;
     if (this.#cleanBytes() > this.#cacheBytesMax) this.#sweep();
     const entry = new BufferedRow(key, startMs);
     // The sweep may have dropped the window when its last row went.
-    this.#windowOf(startMs).set(wellFormed, entry);
+    const kept = this.#windowOf(startMs);
+    if (kept.isComplete) entry.row = NO_ROW;
+    kept.rows.set(wellFormed, entry);
     this.#size++;
     return entry;
   }
@@ -377,27 +394,28 @@ export class WriteBuffer {
     if (this.#cleanBytes() <= this.#cacheBytesMax) return;
     for (let round = 0; round < 2; round++) {
       for (const [startMs, window] of this.#windows) {
-        for (const [name, entry] of window) {
+        for (const [name, entry] of window.rows) {
           if (entry.dirty || entry.inFlight) continue;
           if (entry.touched) {
             entry.touched = false;
             continue;
           }
-          window.delete(name);
+          window.rows.delete(name);
+          window.isComplete = false;
           this.#size--;
           if (this.#cleanBytes() <= this.#cacheBytesMax / 2) {
             this.#forgetEmpty();
             return;
           }
         }
-        if (window.size === 0) this.#windows.delete(startMs);
+        if (window.rows.size === 0) this.#windows.delete(startMs);
       }
     }
     this.#forgetEmpty();
   }
 
   #forgetEmpty(): void {
-    for (const [startMs, window] of this.#windows) if (window.size === 0) this.#windows.delete(startMs);
+    for (const [startMs, window] of this.#windows) if (window.rows.size === 0) this.#windows.delete(startMs);
     this.#lastStartMs = Number.NaN;
   }
 }
