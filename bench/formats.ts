@@ -6,14 +6,14 @@ import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { avroFormat } from "../apps/purchase/avro-format.js";
-import { JSON_FORMAT } from "../apps/purchase/format.js";
-import type { Purchase } from "../apps/purchase/model.js";
+import { PURCHASE, type Purchase } from "../apps/purchase/model.js";
 import { Simulator } from "../apps/purchase/simulator.js";
 import { COMPRESSIONS, type Compression } from "../runtime/codecs.js";
 import { compressBatches, inflateFetched } from "../runtime/compression.js";
 import { partitionOf } from "../runtime/partitioner.js";
 import { BATCH_RECORDS_MAX, RecordBatch } from "../runtime/record-batch.js";
 import { RecordCursor } from "../runtime/record-cursor.js";
+import { json } from "../serdes/json.js";
 import { SchemaRegistry } from "../serdes/schema-registry.js";
 import type { Serde } from "../serdes/serde.js";
 
@@ -114,8 +114,9 @@ const registry = createServer((_, response) => response.end('{"id":1}'));
 await new Promise<void>((resolve) => registry.listen(0, "127.0.0.1", resolve));
 const url = `http://127.0.0.1:${(registry.address() as AddressInfo).port}`;
 const topics = { inputTopic: "in", lateTopic: "late", outputTopic: "out" };
-const { purchase: avro } = avroFormat(new SchemaRegistry({ url }), topics, "");
+const avro = avroFormat(new SchemaRegistry({ url }), topics, "").readers.purchase as Serde<Purchase>;
 await avro.prepare?.("write");
+const jsonSerde = json(PURCHASE);
 const values = purchases();
 const newCost = (): Cost => ({ writeMicros: [], readMicros: [], bytes: 0 });
 const formats = new Map<string, Cost>([
@@ -126,7 +127,7 @@ const codecs = new Map<string, Cost>();
 for (const format of ["JSON", "Avro"])
   for (const compression of COMPRESSIONS) codecs.set(`${format}, ${compression}`, newCost());
 for (let round = -1; round < rounds; round++) {
-  const json = await measureSerde(JSON_FORMAT.purchase, values, formats.get("JSON") as Cost);
+  const json = await measureSerde(jsonSerde, values, formats.get("JSON") as Cost);
   const binary = await measureSerde(avro, values, formats.get("Avro, registry") as Cost);
   for (const compression of COMPRESSIONS) {
     await measureCodec(compression, json, codecs.get(`JSON, ${compression}`) as Cost);

@@ -1,6 +1,6 @@
 export { type AvroOptions, avro } from "./avro.js";
 export type { InferAvro, LongType } from "./avro-schema.js";
-export { json, SchemaError, unvalidatedJson } from "./json.js";
+export { json, jsonReader, SchemaError, unvalidatedJson } from "./json.js";
 export { nullable } from "./nullable.js";
 export {
   deserializeLoaded,

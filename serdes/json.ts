@@ -46,22 +46,26 @@ function describePath(path: NonNullable<StandardSchemaV1.Issue["path"]>): string
 export function json<Input, Output extends Input & NonNullable<unknown>>(
   schema: StandardSchemaV1<Input, Output>,
 ): Serde<Output> {
+  const read = jsonReader(schema);
+  return { name: "json", serialize: toJson, deserialize: (bytes) => read(string.deserialize(bytes)) };
+}
+
+/** How `json` reads: text in, the validated value out. For a serde of your own that keeps the text beside the value. */
+export function jsonReader<Input, Output extends Input & NonNullable<unknown>>(
+  schema: StandardSchemaV1<Input, Output>,
+): (text: string) => Output {
   const { validate, vendor } = schema["~standard"];
-  return {
-    name: "json",
-    serialize: toJson,
-    deserialize: (bytes) => {
-      const result = validate(parse(bytes));
-      if (result instanceof Promise) {
-        // Its outcome is of no use any more, but left alone a rejection would end the process.
-        result.catch(() => undefined);
-        throw new TypeError(
-          `the ${vendor} schema validates asynchronously, records are read synchronously: remove its async checks`,
-        );
-      }
-      if (result.issues !== undefined) throw new SchemaError(result.issues);
-      return notNull(result.value);
-    },
+  return (text) => {
+    const result = validate(JSON.parse(text));
+    if (result instanceof Promise) {
+      // Its outcome is of no use any more, but left alone a rejection would end the process.
+      result.catch(() => undefined);
+      throw new TypeError(
+        `the ${vendor} schema validates asynchronously, records are read synchronously: remove its async checks`,
+      );
+    }
+    if (result.issues !== undefined) throw new SchemaError(result.issues);
+    return notNull(result.value);
   };
 }
 

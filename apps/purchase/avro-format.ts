@@ -1,4 +1,11 @@
-import { type InferAvro, registryAvro, type SchemaRegistry, type Serde, topicSubject } from "millrace/serdes";
+import {
+  type InferAvro,
+  registryAvro,
+  type SchemaRegistry,
+  type Serde,
+  topicSubject,
+  withBytes,
+} from "millrace/serdes";
 import type { PurchaseFormat, Sums, TimedPurchase } from "./format.js";
 import { NotAPurchaseError, Purchase, type UserWindow } from "./model.js";
 import type { TopicNames } from "./topics.js";
@@ -101,7 +108,7 @@ export function avroFormat(
     },
   };
   return {
-    purchase,
+    purchase: withBytes(purchase),
     late: { prepare: late.prepare, serialize: (value) => late.serialize(lateToAvro(value)) },
     userWindow: readers.userWindow,
     sums,
@@ -138,9 +145,9 @@ function toAvro(purchase: Purchase): AvroPurchase {
   };
 }
 
-function lateToAvro({ purchase, eventTimeMs, ingestionTimeMs }: TimedPurchase): AvroLate {
+function lateToAvro({ read, eventTimeMs, ingestionTimeMs }: TimedPurchase): AvroLate {
   return {
-    ...toAvro(purchase),
+    ...toAvro(read.value),
     event_time: new Date(eventTimeMs),
     ingestion_time: new Date(ingestionTimeMs),
     is_late: 1,

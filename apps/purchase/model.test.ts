@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { eventTimeMs } from "./event-time.js";
-import { centsOf, checkKey, isExpired, isLate, Purchase, windowStartMs } from "./model.js";
+import { centsOf, checkKey, isExpired, isLate, isPurchase, Purchase, windowStartMs } from "./model.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const good = {
@@ -44,6 +44,22 @@ describe("a purchase", () => {
     ["timestamp without a zone", { ...good, timestamp: "2026-11-22T12:00:00.000" }],
   ])("is refused: %s", (_, value) => {
     expect(Purchase.safeParse(value).success).toBe(false);
+    expect(isPurchase(value)).toBe(false);
+  });
+
+  test("is by hand what it is by its schema", () => {
+    const texts = fc.oneof(fc.constantFrom("", "x", good.timestamp), fc.string());
+    const numbers = fc.oneof(fc.constantFrom(0, 1, -1, 1.5, 19.99, 0.005, 2 ** 53), fc.double());
+    const anything = fc.oneof(texts, numbers, fc.constantFrom(null, true, undefined), fc.array(texts));
+    const field = (value: unknown) => fc.oneof({ weight: 9, arbitrary: fc.constant(value) }, anything);
+    const fields = Object.fromEntries(Object.entries(good).map(([name, value]) => [name, field(value)]));
+    fc.assert(
+      fc.property(fc.oneof(fc.record(fields, { requiredKeys: [] }), fc.jsonValue()), (value) => {
+        expect(isPurchase(value)).toBe(Purchase.safeParse(value).success);
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(isPurchase(good)).toBe(true);
   });
 
   test("is refused with the field's name and what it must be", () => {

@@ -48,6 +48,50 @@ export const Purchase = z.looseObject({
 /** As it came, extra fields included. */
 export type Purchase = z.infer<typeof Purchase>;
 
+/**
+ * `Purchase` for the pipeline, a Standard Schema as well: says yes by hand, and leaves each no, with its reasons, to zod, which took 0.7 of the 14 µs
+ * that a purchase cost. A test holds the two together.
+ */
+export const PURCHASE = {
+  "~standard": {
+    version: 1 as const,
+    vendor: "millrace",
+    validate: (value: unknown): Validated => {
+      if (isPurchase(value)) return { value };
+      const found = Purchase.safeParse(value);
+      return found.success ? { value: found.data } : { issues: found.error.issues };
+    },
+  },
+};
+
+type Validated =
+  | { readonly value: Purchase; readonly issues?: undefined }
+  | { readonly issues: readonly { readonly message: string; readonly path: readonly PropertyKey[] }[] };
+
+export function isPurchase(value: unknown): value is Purchase {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const { transaction_id, user_id, goods, quantity, price, amount, timestamp } = value as Record<string, unknown>;
+  return (
+    isText(transaction_id) &&
+    isText(user_id) &&
+    typeof goods === "string" &&
+    Number.isSafeInteger(quantity) &&
+    (quantity as number) >= 1 &&
+    isMoney(price) &&
+    isMoney(amount) &&
+    typeof timestamp === "string" &&
+    eventTimeMs(timestamp) !== undefined
+  );
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
+}
+
+function isMoney(value: unknown): boolean {
+  return typeof value === "number" && centsOf(value) !== undefined;
+}
+
 /** Refuses a purchase that does not fit the record it came in. Its message goes into the dead letter's header. */
 export class NotAPurchaseError extends Error {
   override readonly name = "NotAPurchaseError";

@@ -1,5 +1,5 @@
 import { count, countIf, StreamsBuilder, sum, tumbling } from "millrace";
-import { type Serializer, string, type WithBytes, withBytes } from "millrace/serdes";
+import { type Serializer, string, type WithBytes } from "millrace/serdes";
 import { eventTimeMs } from "./event-time.js";
 import { JSON_FORMAT, type PurchaseFormat, type TimedPurchase } from "./format.js";
 import {
@@ -28,7 +28,7 @@ export interface PurchaseTopologyOptions extends TopicNames {
 /** The name of the state: of its store, its changelog, and of its schema in a registry. */
 export const STORE = "purchases-per-user";
 
-const asItCame: Serializer<{ readonly value: TimedPurchase }> = { serialize: ({ value }) => value.bytes };
+const asItCame: Serializer<{ readonly value: TimedPurchase }> = { serialize: ({ value }) => value.read.bytes };
 
 /**
  * Purchases in; per user and five minutes their count, late count and total out; late events, what came behind the
@@ -40,7 +40,7 @@ export function purchaseTopology(options: PurchaseTopologyOptions): StreamsBuild
   const purchases = builder
     .stream(options.inputTopic, {
       key: string,
-      value: withBytes(format.purchase),
+      value: format.purchase,
       timestamp: eventTimeOf,
       maxAheadMs: MAX_AHEAD_MS,
       onError: { deadLetter: options.deadLetterTopic },
@@ -98,16 +98,16 @@ function eventTimeOf(read: WithBytes<Purchase> | null): number {
 
 /** @throws NotAPurchaseError when the purchase does not fit its record */
 function timed(
-  { value: purchase, bytes }: WithBytes<Purchase>,
+  read: WithBytes<Purchase>,
   record: { readonly key: string | null; readonly timestampMs: number; readonly recordTimestampMs: number },
 ): TimedPurchase {
+  const purchase = read.value;
   checkKey(purchase, record.key);
   const { timestampMs, recordTimestampMs } = record;
   // The schema has refused every amount that is not whole cents.
   const amountCents = centsOf(purchase.amount) as number;
   return {
-    purchase,
-    bytes,
+    read,
     amountCents,
     eventTimeMs: timestampMs,
     ingestionTimeMs: recordTimestampMs,
