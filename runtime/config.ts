@@ -16,7 +16,7 @@ export interface StreamsConfig {
   /** Consumer group, and the first part of every internal topic's name and of the state directory. */
   readonly applicationId: string;
   readonly transport: Transport;
-  /** Default `at_least_once`. */
+  /** Default `exactly_once`. */
   readonly guarantee?: ProcessingGuarantee;
   /** One process each. Default `./state`. */
   readonly stateDir?: string;
@@ -63,7 +63,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
   const resolved: ResolvedConfig = {
     applicationId: config.applicationId,
     transport: config.transport,
-    guarantee: config.guarantee ?? "at_least_once",
+    guarantee: config.guarantee ?? "exactly_once",
     stateDir: config.stateDir ?? "./state",
     groupInstanceId: config.groupInstanceId,
     commitIntervalMs: config.commitIntervalMs ?? 100,

@@ -88,7 +88,7 @@ describe("an instance that cannot start", () => {
       COMMIT_INTERVAL_MS: "soon",
       HTTP_PORT: "99999",
       AUTO_OFFSET_RESET: "middle",
-      PROCESSING_GUARANTEE: "exactly_once",
+      PROCESSING_GUARANTEE: "twice",
     });
     expect(await instance.ended).toBe(2);
     const lines = instance.output.trimEnd().split("\n");

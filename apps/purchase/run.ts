@@ -32,13 +32,14 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
   const topology = purchaseTopology({ ...settings, format }).build();
   const { applicationId, stateDir, groupInstanceId, commitIntervalMs, sessionTimeoutMs, transactionTimeoutMs } =
     settings;
+  const { processingGuarantee } = settings;
   const { compression, replicationFactor, stateCacheBytesMax, bufferedBytesMax, autoOffsetReset, onClose } = settings;
   const config = {
     applicationId,
     transport,
     stateDir,
     ...(groupInstanceId === undefined ? {} : { groupInstanceId }),
-    guarantee: "at_least_once" as const,
+    guarantee: processingGuarantee,
     commitIntervalMs,
     sessionTimeoutMs,
     transactionTimeoutMs,

@@ -145,15 +145,11 @@ export const REPLICATION = {
 };
 
 export const ENGINE = {
-  processingGuarantee: setting<"at_least_once" | "exactly_once">(
+  processingGuarantee: setting<"exactly_once" | "at_least_once">(
     "PROCESSING_GUARANTEE",
-    oneOf("at_least_once", "exactly_once"),
-    "at_least_once",
-    "how outputs are written",
-    {
-      notThereYet: (value) =>
-        value === "exactly_once" ? "exactly_once is not there yet; use at_least_once" : undefined,
-    },
+    oneOf("exactly_once", "at_least_once"),
+    "exactly_once",
+    "exactly_once: outputs in the transaction of their commit; at_least_once: before it, seen at once, repeated after a crash",
   ),
   commitIntervalMs: setting("COMMIT_INTERVAL_MS", wholeNumber(1, 3_600_000, 100), 100, "milliseconds between commits"),
   stateCacheBytesMax: setting(

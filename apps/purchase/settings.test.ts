@@ -71,7 +71,7 @@ test("without anything set, every setting has its documented default", () => {
     applicationId: "purchases",
     groupInstanceId: undefined,
     stateDir: "./state",
-    processingGuarantee: "at_least_once",
+    processingGuarantee: "exactly_once",
     commitIntervalMs: 100,
     sessionTimeoutMs: 45_000,
     transactionTimeoutMs: 10_000,
@@ -165,7 +165,6 @@ test.each([
 });
 
 test.each([
-  ["PROCESSING_GUARANTEE", "exactly_once"],
   ["THREADS", "2"],
   ["STANDBY_REPLICAS", "1"],
 ])("%s=%s says that it is not there yet", (key, value) => {
