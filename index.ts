@@ -13,6 +13,8 @@ export {
   FatalError,
   FencedError,
   NotAuthorizedError,
+  type StoreUnavailableCode,
+  StoreUnavailableError,
   UnavailableError,
   UnstableOffsetsError,
 } from "./runtime/errors.js";
@@ -47,6 +49,7 @@ export type {
   FailedRecord,
   ProcessorTopology,
 } from "./topology/processor-topology.js";
+export type * from "./topology/read-only-store.js";
 export type { Header, Headers, RecordContext, TopicPartition } from "./topology/record.js";
 export type { Row } from "./topology/state-store.js";
 export type { StoreChange } from "./topology/store-changes.js";

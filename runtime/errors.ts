@@ -73,3 +73,17 @@ export class UnavailableError extends StreamsError {
     super("BROKER_UNAVAILABLE", message, options);
   }
 }
+
+export type StoreUnavailableCode = "NOT_RUNNING" | "STORE_RESTORING" | "STORE_MOVED";
+
+/**
+ * The rows that a query asks for are not here now: ask again soon (`NOT_RUNNING`, `STORE_RESTORING`), or another instance
+ * (`STORE_MOVED`). Kafka Streams' InvalidStateStoreException.
+ */
+export class StoreUnavailableError extends StreamsError {
+  declare readonly code: StoreUnavailableCode;
+
+  constructor(code: StoreUnavailableCode, message: string) {
+    super(code, message);
+  }
+}

@@ -1,9 +1,14 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
 import { StateFiles } from "../stores/state-files.js";
+import type { Due } from "../topology/dsl-options.js";
+import type { KTable } from "../topology/dsl-types.js";
 import { StreamsError, TopologyError } from "../topology/errors.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
+import type { ReadOnlyStore, StoreOf } from "../topology/read-only-store.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
+import { LocalState } from "./local-state.js";
+import { openReadOnlyStore } from "./store-queries.js";
 import { LocalThread } from "./threads/local-thread.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
 
@@ -30,6 +35,7 @@ export class KafkaStreams {
   readonly #topology: ProcessorTopology;
   readonly #config: ResolvedConfig;
   readonly #listeners = new Set<StateListener>();
+  readonly #local: LocalState;
   #state: State = "CREATED";
   #threads: readonly Thread[] = [];
   #files: StateFiles | undefined;
@@ -42,6 +48,11 @@ export class KafkaStreams {
     this.#topology = topology;
     this.#config = resolveConfig(config);
     refuseTooManyClocks(topology);
+    this.#local = new LocalState({
+      topology,
+      status: () => this.status,
+      taskFile: (stores, partition) => this.#files?.taskFile(stores, partition),
+    });
     this.metrics = this.#config.metrics;
     this.metrics.setState("created");
   }
@@ -64,6 +75,20 @@ export class KafkaStreams {
   get status(): StreamsStatus {
     const tasks = this.#threads.flatMap(({ state }): readonly TaskStatus[] => state.tasks);
     return { state: this.#state, reason: this.#failure?.message ?? this.#reason, tasks };
+  }
+
+  /**
+   * A store for queries: the committed rows of the tasks that this instance runs. By its table, whose types and operators
+   * it has, or by its name.
+   *
+   * @throws StreamsError UNKNOWN_STORE
+   */
+  store<K, V, N extends string, D extends Due>(table: KTable<K, V, N, D>): StoreOf<K, V>;
+  store(name: string): ReadOnlyStore;
+  store(of: string | KTable<unknown, unknown>): unknown {
+    const name = typeof of === "string" ? of : of.storeName;
+    const read = typeof of === "string" ? undefined : of.view.read;
+    return openReadOnlyStore(this.#local, () => undefined, this.#local.find(name), read);
   }
 
   /**
@@ -123,6 +148,7 @@ export class KafkaStreams {
     this.#watch = setInterval(() => this.#follow(), WATCH_MS);
     await Promise.all(this.#threads.map((thread) => this.#runOne(thread)));
     clearInterval(this.#watch);
+    this.#local.close();
     files.unlock();
     await this.#closeTransport();
     if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");

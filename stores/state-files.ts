@@ -81,6 +81,11 @@ export class StateFiles {
     return existsSync(this.#fileOf(stores, partition)) || this.#predecessor(stores, partition) !== undefined;
   }
 
+  /** Where the state of a task lies, for who only reads it; undefined for a task that keeps nothing. */
+  taskFile(stores: readonly StoreSpec[], partition: number): string | undefined {
+    return stores.length === 0 ? undefined : this.#fileOf(stores, partition);
+  }
+
   unlock(): void {
     this.#directory.close();
   }

@@ -63,7 +63,15 @@ function aggregate(graph: Graph, node: NodeOf<"aggregate">): ChosenProcessor {
   const { store, aggregation, cache, changelog, key, value } = node;
   return {
     create: aggregateProcessor({ store, aggregation, cache, sendsOldValues: needsOldValues(graph, node.id) }),
-    store: { kind: "key-value", name: store, key: known(key), value, changelog, fields: aggregation.fields },
+    store: {
+      kind: "key-value",
+      name: store,
+      key: known(key),
+      value,
+      changelog,
+      fields: aggregation.fields,
+      result: aggregation.result,
+    },
   };
 }
 
@@ -88,6 +96,7 @@ function windowAggregate(
       sizeMs: windows.sizeMs,
       retentionMs,
       fields: aggregation.fields,
+      result: aggregation.result,
     },
     timed: true,
   };

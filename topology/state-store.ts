@@ -15,6 +15,8 @@ interface StoreSpecBase {
   readonly changelog: boolean;
   /** Aggregators by field, where each row is a named aggregate. */
   readonly fields?: Readonly<Record<string, string>> | undefined;
+  /** What a stored state is to the table's readers; itself by default. */
+  readonly result?: (state: unknown) => unknown;
 }
 
 export interface KeyValueStoreSpec extends StoreSpecBase {
