@@ -18,7 +18,7 @@ export {
   UnavailableError,
   UnstableOffsetsError,
 } from "./runtime/errors.js";
-export type { HttpEndpoints, HttpOptions } from "./runtime/http-endpoints.js";
+export { type HttpEndpoints, type HttpOptions, serveHttp } from "./runtime/http-endpoints.js";
 export { HttpError, type HttpRequest, type HttpRoute } from "./runtime/http-router.js";
 export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkajs/transport.js";
 export { type Logger, silentLogger } from "./runtime/logger.js";
