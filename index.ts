@@ -2,7 +2,7 @@
 export type { StreamsMetrics } from "./metrics/metrics.js";
 export type { Compression } from "./runtime/codecs.js";
 export { CorruptBatchError } from "./runtime/compression.js";
-export type { ProcessingGuarantee, StreamsConfig } from "./runtime/config.js";
+export type { ProcessingGuarantee, StreamsConfig, ThreadsConfig } from "./runtime/config.js";
 export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
 export type { ErrorHandlers } from "./runtime/error-handling.js";
@@ -33,6 +33,14 @@ export {
   type StreamsStatus,
   type TaskStatus,
 } from "./runtime/streams.js";
+export {
+  type Application,
+  type ApplicationOptions,
+  type BuildApplication,
+  type BuildContext,
+  type BuiltApplication,
+  defineApplication,
+} from "./runtime/threads/application.js";
 export type * from "./runtime/transport.js";
 export { compareWithState } from "./stores/stored-stores.js";
 export * from "./topology/aggregators.js";

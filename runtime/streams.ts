@@ -7,9 +7,11 @@ import type { ProcessorTopology } from "../topology/processor-topology.js";
 import type { ReadOnlyStore, StoreOf } from "../topology/read-only-store.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
+import { isWithin } from "./is-within.js";
 import { LocalState } from "./local-state.js";
 import { openReadOnlyStore } from "./store-queries.js";
-import { LocalThread } from "./threads/local-thread.js";
+import { refuseInStreamThread } from "./threads/messages.js";
+import { openThreads, threadIdentities } from "./threads/open-threads.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
 
 export type { TaskStatus } from "./threads/thread.js";
@@ -40,11 +42,13 @@ export class KafkaStreams {
   #threads: readonly Thread[] = [];
   #files: StateFiles | undefined;
   #watch: NodeJS.Timeout | undefined;
+  #patience: NodeJS.Timeout | undefined;
   #finished: Promise<void> | undefined;
   #failure: Error | undefined;
 
   /** @throws ConfigError with one line for each setting that is wrong */
   constructor(topology: ProcessorTopology, config: StreamsConfig) {
+    refuseInStreamThread();
     this.#topology = topology;
     this.#config = resolveConfig(config);
     refuseTooManyClocks(topology);
@@ -101,25 +105,20 @@ export class KafkaStreams {
   async start(): Promise<void> {
     if (this.#state !== "CREATED")
       throw new StreamsError("ALREADY_STARTED", `start() works once; this instance is ${this.#state}, make a new one`);
-    const { applicationId, stateDir, groupInstanceId, transport } = this.#config;
+    const { applicationId, stateDir, transport } = this.#config;
     this.#moveTo("REBALANCING");
     try {
       this.#files = StateFiles.lock({ stateDir, applicationId, topology: this.#topology.hash });
       await transport.connect();
+      const identities = threadIdentities(this.#config, this.#files.identity);
+      this.#threads = openThreads(this.#topology, this.#config, this.#files, identities);
+      await Promise.all(this.#threads.map((thread) => thread.start()));
     } catch (error) {
       this.#fail(error);
+      await this.#endThreads();
       this.#files?.unlock();
       throw error;
     }
-    const identity = `${this.#files.identity}-1`;
-    const thread = new LocalThread({
-      topology: this.#topology,
-      config: this.#config,
-      files: this.#files,
-      groupInstanceId: groupInstanceId ?? identity,
-      transactionalId: `${applicationId}-${identity}`,
-    });
-    this.#threads = [thread];
     this.#finished = this.#run(this.#files);
   }
 
@@ -131,12 +130,8 @@ export class KafkaStreams {
     if (this.#state === "CREATED") this.#moveTo("NOT_RUNNING");
     if (this.#state === "REBALANCING" || this.#state === "RUNNING") this.#moveTo("PENDING_SHUTDOWN");
     this.#closeThreads();
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, options.timeoutMs ?? 10_000);
-    });
-    await Promise.race([this.finished, timeout]);
-    clearTimeout(timer);
+    const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
+    if (!(await isWithin(this.finished, timeoutMs))) await this.#endThreads();
   }
 
   /** Resolves when it has ended, by `close` or by an error: then the state is NOT_RUNNING or ERROR. */
@@ -149,6 +144,7 @@ export class KafkaStreams {
     await Promise.all(this.#threads.map((thread) => this.#runOne(thread)));
     clearInterval(this.#watch);
     this.#local.close();
+    clearTimeout(this.#patience);
     files.unlock();
     await this.#closeTransport();
     if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");
@@ -159,13 +155,19 @@ export class KafkaStreams {
     try {
       await thread.run();
     } catch (error) {
-      if (this.#state !== "ERROR") this.#fail(error);
+      if (this.#state === "ERROR") return;
+      this.#fail(error);
       this.#closeThreads();
+      this.#patience = setTimeout(() => void this.#endThreads(), CLOSE_TIMEOUT_MS);
     }
   }
 
   #closeThreads(): void {
     for (const thread of this.#threads) thread.close();
+  }
+
+  async #endThreads(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 
   async #closeTransport(): Promise<void> {
@@ -229,3 +231,5 @@ function refuseTooManyClocks(topology: ProcessorTopology): void {
 
 /** How soon a change of the thread shows in the state: people and probes look every second or so. */
 const WATCH_MS = 20;
+/** What is in flight may take this long to come to its end. */
+const CLOSE_TIMEOUT_MS = 10_000;

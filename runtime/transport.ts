@@ -11,6 +11,8 @@ import type { TopicPartition } from "../topology/record.js";
  * NotAuthorizedError from any call, except for records, which are refused one by one.
  */
 export interface Transport {
+  /** True where several threads of a process may each open their own on the same log. */
+  readonly allowsThreads: boolean;
   readonly topics: TopicAdmin;
   connect(): Promise<void>;
   /** One per stream thread and purpose: a long poll holds its connection. */

@@ -29,6 +29,7 @@ export type EmbeddedTransportOptions = EmbeddedLogOptions | { readonly log: Embe
  * `EmbeddedLog`; another process cannot share it.
  */
 export class EmbeddedTransport implements Transport {
+  readonly allowsThreads = false;
   readonly topics: TopicAdmin;
   readonly #options: EmbeddedTransportOptions;
   readonly #open = new Set<{ close(): Promise<void> }>();

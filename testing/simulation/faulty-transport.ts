@@ -25,6 +25,7 @@ const READ_WEIGHT = 0.15;
 
 /** One process's way to the embedded log, through the network's faults. */
 export class FaultyTransport implements Transport {
+  readonly allowsThreads = false;
   readonly topics: TopicAdmin;
   readonly #inner: EmbeddedTransport;
 
