@@ -10,6 +10,7 @@ import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config
 import { isWithin } from "./is-within.js";
 import { LocalState } from "./local-state.js";
 import { openReadOnlyStore } from "./store-queries.js";
+import { removeDroppedMembers } from "./threads/dropped-members.js";
 import { refuseInStreamThread } from "./threads/messages.js";
 import { openThreads, threadIdentities } from "./threads/open-threads.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
@@ -111,6 +112,7 @@ export class KafkaStreams {
       this.#files = StateFiles.lock({ stateDir, applicationId, topology: this.#topology.hash });
       await transport.connect();
       const identities = threadIdentities(this.#config, this.#files.identity);
+      await removeDroppedMembers(this.#config, this.#files, identities);
       this.#threads = openThreads(this.#topology, this.#config, this.#files, identities);
       await Promise.all(this.#threads.map((thread) => thread.start()));
     } catch (error) {

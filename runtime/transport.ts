@@ -73,6 +73,11 @@ export interface TopicAdmin {
     partitions: readonly TopicPartition[],
     options: { readonly requireStable: boolean },
   ): Promise<readonly CommittedOffset[]>;
+  /**
+   * Static members that will not come back leave the group now, not when their session ends: the others get their
+   * partitions at once. One that is not in the group is no error.
+   */
+  removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void>;
 }
 
 // ---- reading ----

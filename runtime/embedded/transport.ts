@@ -133,6 +133,14 @@ class EmbeddedTopicAdmin implements TopicAdmin {
     return (await this.#ready()).committedOffsets(groupId, partitions, options.requireStable);
   }
 
+  async removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void> {
+    const { groups } = await this.#ready();
+    for (const groupInstanceId of groupInstanceIds) {
+      const memberId = groups.holder(groupId, groupInstanceId);
+      if (memberId !== undefined) groups.leave(groupId, memberId);
+    }
+  }
+
   async #ready(): Promise<EmbeddedLog> {
     const log = this.#log();
     await nextTurn();

@@ -124,6 +124,21 @@ describe("an instance with several stream threads", () => {
       expect(counts.at(-1), key).toBe(50);
     }
   });
+
+  test("goes on over the same state with another number of threads, and waits for no session", async () => {
+    const counted = await Counting.open();
+    for (const [at, count] of [3, 1, 2].entries()) {
+      const beganMs = performance.now();
+      const config = { sessionTimeoutMs: 45_000, onClose: "stay" } as const;
+      const instance = await (await counted.start(count, config)).runs(PARTITIONS);
+      // A member that is gone for good would hold its partitions for 45 s.
+      expect(performance.now() - beganMs, `start ${at + 1}`).toBeLessThan(20_000);
+      await counted.write(20);
+      await counted.expectExact();
+      expect(instance.restored("counts"), `start ${at + 1}`).toBe(0);
+      await instance.streams.close();
+    }
+  });
 });
 
 describe("a stream thread that dies", () => {

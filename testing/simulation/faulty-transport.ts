@@ -114,6 +114,8 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
         work: () => inner.committedOffsets(groupId, partitions, options),
         ...read,
       }),
+    removeMembers: (groupId, groupInstanceIds) =>
+      send({ what: "removeMembers", work: () => inner.removeMembers(groupId, groupInstanceIds), mayRepeat: true }),
   };
 }
 
