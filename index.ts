@@ -26,6 +26,8 @@ export { partitionOf } from "./runtime/partitioner.js";
 export { type NewRecord, RecordBatch } from "./runtime/record-batch.js";
 export { RecordCursor } from "./runtime/record-cursor.js";
 export { type RunOptions, run } from "./runtime/run.js";
+export { QueryError, type QueryErrorCode } from "./runtime/sql-process.js";
+export type { SqlOptions } from "./runtime/sql-queries.js";
 export {
   KafkaStreams,
   type State,
@@ -42,6 +44,7 @@ export {
   defineApplication,
 } from "./runtime/threads/application.js";
 export type * from "./runtime/transport.js";
+export type { SqlResult, SqlValue } from "./stores/sql-query.js";
 export { compareWithState } from "./stores/stored-stores.js";
 export * from "./topology/aggregators.js";
 export { type DescribeFormat, describe } from "./topology/describe.js";

@@ -1,4 +1,5 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
+import type { SqlResult } from "../stores/sql-query.js";
 import { StateFiles } from "../stores/state-files.js";
 import type { Due } from "../topology/dsl-options.js";
 import type { KTable } from "../topology/dsl-types.js";
@@ -9,6 +10,7 @@ import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
 import { isWithin } from "./is-within.js";
 import { LocalState } from "./local-state.js";
+import { type SqlOptions, SqlQueries } from "./sql-queries.js";
 import { openReadOnlyStore } from "./store-queries.js";
 import { removeDroppedMembers } from "./threads/dropped-members.js";
 import { refuseInStreamThread } from "./threads/messages.js";
@@ -39,6 +41,7 @@ export class KafkaStreams {
   readonly #config: ResolvedConfig;
   readonly #listeners = new Set<StateListener>();
   readonly #local: LocalState;
+  readonly #sql: SqlQueries;
   #state: State = "CREATED";
   #threads: readonly Thread[] = [];
   #files: StateFiles | undefined;
@@ -58,6 +61,7 @@ export class KafkaStreams {
       status: () => this.status,
       taskFile: (stores, partition) => this.#files?.taskFile(stores, partition),
     });
+    this.#sql = new SqlQueries(this.#local);
     this.metrics = this.#config.metrics;
     this.metrics.setState("created");
   }
@@ -94,6 +98,17 @@ export class KafkaStreams {
     const name = typeof of === "string" ? of : of.storeName;
     const read = typeof of === "string" ? undefined : of.view.read;
     return openReadOnlyStore(this.#local, () => undefined, this.#local.find(name), read);
+  }
+
+  /**
+   * One SELECT over the committed state of the tasks that this instance runs: a table for each store, with its key, its
+   * windows and a column for each field of an aggregate. It runs in a process of its own that cannot write.
+   *
+   * @throws QueryError
+   * @throws StoreUnavailableError when the application does not run
+   */
+  sql(query: string, options?: SqlOptions): Promise<SqlResult> {
+    return this.#sql.run(query, options);
   }
 
   /**
@@ -147,6 +162,7 @@ export class KafkaStreams {
     clearInterval(this.#watch);
     this.#local.close();
     clearTimeout(this.#patience);
+    this.#sql.close();
     files.unlock();
     await this.#closeTransport();
     if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");
