@@ -67,12 +67,18 @@ export interface StreamsConfig {
   readonly onSourcesFound?: () => Promise<void>;
   /** Default: one, the main thread. */
   readonly threads?: ThreadsConfig;
+  /**
+   * Where other instances can ask this one for rows, as `http://10.0.0.7:8080`: questions about a key that another
+   * instance has are passed on to it. Kafka Streams' `application.server`. Default: they are not.
+   */
+  readonly applicationServer?: string | undefined;
   readonly logger?: Logger;
   readonly metrics?: StreamsMetrics;
 }
 
-export type ResolvedConfig = Required<Omit<StreamsConfig, "groupInstanceId" | "onError">> & {
+export type ResolvedConfig = Required<Omit<StreamsConfig, "groupInstanceId" | "applicationServer" | "onError">> & {
   readonly groupInstanceId: string | undefined;
+  readonly applicationServer: string | undefined;
   readonly onError: ErrorHandlers;
 };
 
@@ -104,6 +110,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     changelogDeleteDelayMs: config.changelogDeleteDelayMs ?? 10 * 60_000,
     onSourcesFound: config.onSourcesFound ?? (async () => undefined),
     threads: config.threads ?? { count: 1 },
+    applicationServer: config.applicationServer,
     logger: config.logger ?? silentLogger,
     metrics: config.metrics ?? new StreamsMetrics({ applicationId: config.applicationId }),
   };

@@ -88,7 +88,7 @@ describe("limits", () => {
       "with recursive c(x) as (select 1 union all select x + 1 from c limit 4000) select sum(length(y)) from (select hex(randomblob(1000000)) y from c order by y)";
     expect(await codeOf(streams.sql(large, { timeoutMs: 30_000 }))).toBe("QUERY_TOO_LARGE");
     expect(process.memoryUsage.rss() - beforeBytes).toBeLessThan(100 * 2 ** 20);
-  });
+  }, 60_000);
 });
 
 describe("what may not run", () => {
@@ -230,5 +230,5 @@ describe("what may not run", () => {
     expect(files()).toEqual(before);
     expect(statSync(target, { throwIfNoEntry: false })).toBeUndefined();
     expect((await streams.sql("select count(*) n from totals")).rows).toEqual([{ n: 40 }]);
-  });
+  }, 120_000);
 });

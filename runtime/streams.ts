@@ -9,14 +9,17 @@ import type { ReadOnlyStore, StoreOf } from "../topology/read-only-store.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
 import { isWithin } from "./is-within.js";
-import { LocalState } from "./local-state.js";
+import { type Layout, LocalState, type Owner } from "./local-state.js";
 import { type SqlOptions, SqlQueries } from "./sql-queries.js";
+import { type StoreInfo, storeInfo } from "./store-info.js";
 import { openReadOnlyStore } from "./store-queries.js";
 import { removeDroppedMembers } from "./threads/dropped-members.js";
 import { refuseInStreamThread } from "./threads/messages.js";
 import { openThreads, threadIdentities } from "./threads/open-threads.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
 
+export type { Owner } from "./local-state.js";
+export type { StoreInfo } from "./store-info.js";
 export type { TaskStatus } from "./threads/thread.js";
 
 /**
@@ -59,6 +62,7 @@ export class KafkaStreams {
     this.#local = new LocalState({
       topology,
       status: () => this.status,
+      layout: () => this.#layout,
       taskFile: (stores, partition) => this.#files?.taskFile(stores, partition),
     });
     this.#sql = new SqlQueries(this.#local);
@@ -97,7 +101,22 @@ export class KafkaStreams {
   store(of: string | KTable<unknown, unknown>): unknown {
     const name = typeof of === "string" ? of : of.storeName;
     const read = typeof of === "string" ? undefined : of.view.read;
-    return openReadOnlyStore(this.#local, () => undefined, this.#local.find(name), read);
+    return openReadOnlyStore(this.#local, this.#local.find(name), read);
+  }
+
+  /** The stores of the topology, and which of their partitions are here. */
+  stores(): StoreInfo[] {
+    return this.#local.stores.map((store) => storeInfo(store, this.#local));
+  }
+
+  /** Which instance has the row of a key. @throws StreamsError UNKNOWN_STORE */
+  ownerOf(store: string, key: unknown): Owner {
+    return this.#local.ownerOf(this.#local.find(store), key);
+  }
+
+  /** Where other instances ask this one. */
+  get applicationServer(): string | undefined {
+    return this.#config.applicationServer;
   }
 
   /**
@@ -212,6 +231,11 @@ export class KafkaStreams {
     return states.length > 1 && isRemarkable(told) ? `${told.name}: ${told.reason}` : told.reason;
   }
 
+  /** Every thread was told the same by the group's leader; one that has not joined yet knows nothing. */
+  get #layout(): Layout {
+    return this.#threads.find(({ state }) => state.layout !== undefined)?.state.layout ?? NO_LAYOUT;
+  }
+
   #fail(error: unknown): void {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#moveTo("ERROR");
@@ -231,6 +255,8 @@ export class KafkaStreams {
     }
   }
 }
+
+const NO_LAYOUT: Layout = { taskCounts: [], hosts: [] };
 
 function isRemarkable({ reason }: ThreadState): boolean {
   return reason !== "running";
