@@ -1,4 +1,5 @@
 import type { Committer } from "./commit.js";
+import { CommitPace } from "./commit-pace.js";
 import type { ResolvedConfig } from "./config.js";
 import { FencedError } from "./errors.js";
 import type { StreamTask } from "./task.js";
@@ -12,9 +13,9 @@ export class CommitSchedule {
   readonly #tasks: TaskSet;
   readonly #config: ResolvedConfig;
   readonly #wakeup: Wakeup;
+  readonly #pace: CommitPace;
   #inFlight: Promise<void> | undefined;
   #failure: unknown;
-  #nextMs = 0;
   #commits = 0;
 
   constructor(options: {
@@ -27,6 +28,7 @@ export class CommitSchedule {
     this.#tasks = options.tasks;
     this.#config = options.config;
     this.#wakeup = options.wakeup;
+    this.#pace = new CommitPace(options.config.commitIntervalMs);
   }
 
   /** Commits made. */
@@ -47,13 +49,18 @@ export class CommitSchedule {
   /** How long there is nothing to commit, at most `maxMs`. */
   idleMs(maxMs: number): number {
     if (this.#inFlight !== undefined || this.#tasks.dirty.length === 0) return maxMs;
-    return Math.max(0, Math.min(maxMs, this.#nextMs - performance.now()));
+    return Math.min(maxMs, this.#pace.leftMs(performance.now()));
   }
 
-  /** Begins a commit when it is time or the buffers are full, and none is on its way. For a loop to call whenever it comes around. */
-  tick(group: GroupMetadata | undefined): void {
+  /**
+   * Begins a commit when it is time or the buffers are full, and none is on its way. For a loop to call whenever it comes
+   * around. `isDrained`: nothing is left to process, so that it may come before its time.
+   */
+  tick(group: GroupMetadata | undefined, { isDrained }: { readonly isDrained: boolean }): void {
     if (this.#inFlight !== undefined) return;
-    if (performance.now() >= this.#nextMs || this.#isFull) this.#start(group);
+    const nowMs = performance.now();
+    const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
+    if (isTime || this.#isFull) this.#start(group);
   }
 
   /** Ends with everything committed that was processed, or with a failure. */
@@ -74,9 +81,9 @@ export class CommitSchedule {
   }
 
   #start(group: GroupMetadata | undefined): void {
-    this.#nextMs = performance.now() + this.#config.commitIntervalMs;
     const dirty = this.#tasks.dirty;
     if (dirty.length === 0) return;
+    this.#pace.began(performance.now());
     this.#inFlight = this.#commit(dirty, group);
   }
 
@@ -97,6 +104,7 @@ export class CommitSchedule {
       metrics.counter("commits_total", { result: "failed" }).value++;
       this.#failure = error;
     } finally {
+      this.#pace.ended(beganMs, performance.now());
       this.#inFlight = undefined;
       this.#wakeup.wake();
     }

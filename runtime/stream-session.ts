@@ -243,9 +243,9 @@ export class StreamSession {
         this.#tasks.deliver(fetched);
       }
       this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
-      this.#commits.tick(this.#membership.group);
       this.#maintenance.tick(this.#tasks.all);
       const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
+      this.#commits.tick(this.#membership.group, { isDrained: processed === 0 });
       if (processed > 0) await new Promise((resolve) => setImmediate(resolve));
       else await this.#wakeup.sleep(this.#commits.idleMs(IDLE_MS));
     }
