@@ -68,6 +68,10 @@ bench: check-kafka build ## CPU per record of each format and codec, then of the
 	@node --import tsx bench/formats.ts
 	@set -f; exec node --import tsx bench/pipeline.ts $$ARGS
 
+.PHONY: chaos
+chaos: check-kafka build ## the pipeline on a real Kafka under MINUTES of faults, against an oracle; SEED plans the same faults again, GUARANTEE=at_least_once
+	@set -f; exec node --import tsx testing/chaos/cli.ts "--minutes=$${MINUTES:-30}" $${SEED:+"--seed=$$SEED"} $${GUARANTEE:+"--guarantee=$$GUARANTEE"} $$ARGS
+
 .PHONY: lint
 lint: $(INSTALLED) ## type check, lint and format check
 	@npm run check --silent

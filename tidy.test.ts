@@ -41,6 +41,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "dashboard/page": { rooms: ["dashboard/messages.ts"], packages: ["uplot"] },
   testing: { rooms: ENGINE, packages: ["node:*"] },
   "testing/simulation": { rooms: [...ENGINE, "serdes/index.ts", "runtime/embedded"], packages: ["node:*"] },
+  // Stands above everything: it runs the app against an enemy and an oracle of its own.
+  "testing/chaos": {
+    rooms: ["apps/purchase", "bench", "testing/kafka", "runtime", "runtime/kafkajs"],
+    packages: ["cli-table3", "log-update", "picocolors", "node:*"],
+  },
   // The broker of the tests comes before everything it tests.
   "testing/kafka": { rooms: [], packages: ["vitest", "node:*"] },
   "index.ts": { rooms: [...ENGINE, "runtime/kafkajs", "runtime/embedded"], packages: [] },
