@@ -13,7 +13,7 @@ export P TAG
 CLI := exec node dist/apps/purchase/cli.js
 BROKERS := export KAFKA_BROKERS="$${KAFKA_BROKERS:-localhost:9092}"
 INSTALLED := node_modules/.package-lock.json
-SOURCES := $(shell find . \( -name '*.ts' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \) -not -path './node_modules/*' -not -path './dist/*' -not -path './.*/*')
+SOURCES := $(shell find . -name '*.ts' -not -path './node_modules/*' -not -path './dist/*' -not -path './.*/*')
 
 .PHONY: help
 help: ## list the targets
@@ -64,9 +64,16 @@ growth: check-kafka build ## event time through 1,000 windows: memory, state and
 	@set -f; exec node --import tsx bench/growth.ts $$ARGS
 
 .PHONY: bench
-bench: check-kafka build ## CPU per record of each format and codec, then of the whole pipeline on a real Kafka, and its records per second
-	@node --import tsx bench/formats.ts
-	@set -f; exec node --import tsx bench/pipeline.ts $$ARGS
+bench: check-kafka build ## against Kafka Streams and a bare loop, every run checked; ARGS=--quick takes 3 minutes, ARGS=--help lists the parts
+	@set -f; exec node --import tsx bench/cli.ts $$ARGS
+
+.PHONY: bench-smoke
+bench-smoke: check-kafka build ## whether the benchmarks work at all: every part, as small as can be
+	@set -f; exec node --import tsx bench/cli.ts --smoke $$ARGS
+
+.PHONY: bench-report
+bench-report: $(INSTALLED) ## docs/benchmarks.md anew, from the results in bench/results
+	@exec node --import tsx bench/cli.ts --report-only
 
 .PHONY: chaos
 chaos: check-kafka build ## the pipeline on a real Kafka under MINUTES of faults, against an oracle; SEED plans the same faults again, GUARANTEE=at_least_once

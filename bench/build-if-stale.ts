@@ -6,7 +6,14 @@ import { promisify } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const CLI = join(ROOT, "dist/apps/purchase/cli.js");
-const NO_SOURCES = /^(node_modules|dist|\.git)(\/|$)|\.(test|test-d|suite)\.ts$/;
+const NO_SOURCES = /^(node_modules|dist|bench|examples|\.git|\.cache)(\/|$)|\.(test|test-d|suite)\.ts$/;
+
+/** When the newest source of the app changed. */
+export async function changedMs(): Promise<number> {
+  const names = await readdir(ROOT, { recursive: true });
+  const sources = names.filter((name) => name.endsWith(".ts") && !NO_SOURCES.test(name.replaceAll("\\", "/")));
+  return Math.max(...(await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs))));
+}
 
 /** Compiles the app if it is not compiled, or its sources have changed since: what runs is what a user runs. */
 export async function buildIfStale(): Promise<void> {
@@ -14,9 +21,6 @@ export async function buildIfStale(): Promise<void> {
     ({ mtimeMs }) => mtimeMs,
     () => 0,
   );
-  const names = await readdir(ROOT, { recursive: true });
-  const sources = names.filter((name) => name.endsWith(".ts") && !NO_SOURCES.test(name.replaceAll("\\", "/")));
-  const changedMs = await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs));
-  if (builtMs > Math.max(...changedMs)) return;
+  if (builtMs > (await changedMs())) return;
   await promisify(execFile)("npm", ["run", "build"], { cwd: ROOT });
 }

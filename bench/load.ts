@@ -1,8 +1,9 @@
 import { GRACE_MS } from "../apps/purchase/model.js";
 import { Simulator } from "../apps/purchase/simulator.js";
 import { partitionOf } from "../runtime/partitioner.js";
-import { RecordBatch } from "../runtime/record-batch.js";
-import type { PartitionBatch, Producer, Transport } from "../runtime/transport.js";
+import type { Producer, Transport } from "../runtime/transport.js";
+import { Batches } from "./batches.js";
+import { makeTopic, send } from "./purchase-load.js";
 
 export interface LoadOptions {
   readonly topic: string;
@@ -36,7 +37,7 @@ export class LoadStream {
   /** Makes the topic. */
   static async open(transport: Transport, options: LoadOptions): Promise<LoadStream> {
     const { topic, partitions } = options;
-    await transport.topics.create([{ topic, partitions, replicationFactor: 1, configs: { "retention.ms": "-1" } }]);
+    await makeTopic(transport, topic, partitions);
     return new LoadStream(transport, options);
   }
 
@@ -52,9 +53,7 @@ export class LoadStream {
         add(this.expected, record.expected);
         if (record.expected.isLate) this.lateIds.add(record.expected.transactionId);
       }
-      for (const result of await this.#producer.produce(batches.all)) {
-        if ("refusal" in result) throw new Error(`the load was refused: ${result.refusal}, ${result.message}`);
-      }
+      await send(this.#producer, batches.all);
     }
   }
 
@@ -78,25 +77,4 @@ function add(
   if (purchase.isLate) sum.late++;
   sum.cents += purchase.amountCents;
   expected.set(key, sum);
-}
-
-class Batches {
-  readonly #open = new Map<number, RecordBatch>();
-  readonly #closed: PartitionBatch[] = [];
-
-  constructor(readonly topic: string) {}
-
-  append(partition: number, timestampMs: number, key: Uint8Array | null, value: Uint8Array | null): void {
-    let batch = this.#open.get(partition);
-    if (batch === undefined || !batch.hasRoomFor(key, value)) {
-      if (batch !== undefined) this.#closed.push({ topic: this.topic, partition, batch });
-      batch = new RecordBatch();
-      this.#open.set(partition, batch);
-    }
-    batch.append(timestampMs, key, value, []);
-  }
-
-  get all(): readonly PartitionBatch[] {
-    return [...this.#closed, ...[...this.#open].map(([partition, batch]) => ({ topic: this.topic, partition, batch }))];
-  }
 }

@@ -25,7 +25,6 @@ const READ_WEIGHT = 0.15;
 
 /** One process's way to the embedded log, through the network's faults. */
 export class FaultyTransport implements Transport {
-  readonly allowsThreads = false;
   readonly topics: TopicAdmin;
   readonly #inner: EmbeddedTransport;
 
@@ -114,8 +113,6 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
         work: () => inner.committedOffsets(groupId, partitions, options),
         ...read,
       }),
-    removeMembers: (groupId, groupInstanceIds) =>
-      send({ what: "removeMembers", work: () => inner.removeMembers(groupId, groupInstanceIds), mayRepeat: true }),
   };
 }
 
