@@ -13,7 +13,7 @@ export P TAG
 CLI := exec node dist/apps/purchase/cli.js
 BROKERS := export KAFKA_BROKERS="$${KAFKA_BROKERS:-localhost:9092}"
 INSTALLED := node_modules/.package-lock.json
-SOURCES := $(shell find . -name '*.ts' -not -path './node_modules/*' -not -path './dist/*' -not -path './.*/*')
+SOURCES := $(shell find . \( -name '*.ts' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \) -not -path './node_modules/*' -not -path './dist/*' -not -path './.*/*')
 
 .PHONY: help
 help: ## list the targets

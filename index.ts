@@ -2,7 +2,7 @@
 export type { StreamsMetrics } from "./metrics/metrics.js";
 export type { Compression } from "./runtime/codecs.js";
 export { CorruptBatchError } from "./runtime/compression.js";
-export type { ProcessingGuarantee, StreamsConfig } from "./runtime/config.js";
+export type { ProcessingGuarantee, StreamsConfig, ThreadsConfig } from "./runtime/config.js";
 export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
 export type { ErrorHandlers } from "./runtime/error-handling.js";
@@ -18,7 +18,7 @@ export {
   UnavailableError,
   UnstableOffsetsError,
 } from "./runtime/errors.js";
-export type { HttpEndpoints, HttpOptions } from "./runtime/http-endpoints.js";
+export { type HttpEndpoints, type HttpOptions, serveHttp } from "./runtime/http-endpoints.js";
 export { HttpError, type HttpRequest, type HttpRoute } from "./runtime/http-router.js";
 export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkajs/transport.js";
 export { type Logger, silentLogger } from "./runtime/logger.js";
@@ -26,6 +26,8 @@ export { partitionOf } from "./runtime/partitioner.js";
 export { type NewRecord, RecordBatch } from "./runtime/record-batch.js";
 export { RecordCursor } from "./runtime/record-cursor.js";
 export { type RunOptions, run } from "./runtime/run.js";
+export { QueryError, type QueryErrorCode } from "./runtime/sql-process.js";
+export type { SqlOptions } from "./runtime/sql-queries.js";
 export {
   KafkaStreams,
   type State,
@@ -33,7 +35,16 @@ export {
   type StreamsStatus,
   type TaskStatus,
 } from "./runtime/streams.js";
+export {
+  type Application,
+  type ApplicationOptions,
+  type BuildApplication,
+  type BuildContext,
+  type BuiltApplication,
+  defineApplication,
+} from "./runtime/threads/application.js";
 export type * from "./runtime/transport.js";
+export type { SqlResult, SqlValue } from "./stores/sql-query.js";
 export { compareWithState } from "./stores/stored-stores.js";
 export * from "./topology/aggregators.js";
 export { type DescribeFormat, describe } from "./topology/describe.js";

@@ -34,6 +34,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
   runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*", ...CODECS] },
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
+  dashboard: { rooms: [...ENGINE, "dashboard/messages.ts"], packages: ["@dagrejs/dagre", "prom-client", "node:*"] },
+  // What server and page say to each other: of neither.
+  "dashboard/messages.ts": { rooms: [], packages: [] },
+  // Runs in a browser; of uplot it takes the types, the program is a file beside it.
+  "dashboard/page": { rooms: ["dashboard/messages.ts"], packages: ["uplot"] },
   testing: { rooms: ENGINE, packages: ["node:*"] },
   "testing/simulation": { rooms: [...ENGINE, "serdes/index.ts", "runtime/embedded"], packages: ["node:*"] },
   // Stands above everything: it runs the app against an enemy and an oracle of its own.
@@ -77,6 +82,7 @@ const DOORS: Readonly<Record<string, string>> = {
   "millrace/serdes": "serdes/index.ts",
   "millrace/testing": "testing/index.ts",
   "millrace/metrics": "metrics/index.ts",
+  "millrace/dashboard": "dashboard/index.ts",
 };
 
 const FUNCTION_LINES_MAX = 70;

@@ -6,7 +6,7 @@ const source = (file: string): string => fileURLToPath(new URL(file, import.meta
 // The apps and examples import the package by its name; in tests that is the source, not a build that may be old.
 const alias = [
   { find: /^millrace$/, replacement: source("index.ts") },
-  { find: /^millrace\/(serdes|testing|metrics)$/, replacement: source("$1/index.ts") },
+  { find: /^millrace\/(serdes|testing|metrics|dashboard)$/, replacement: source("$1/index.ts") },
 ];
 
 export default defineConfig({

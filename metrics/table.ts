@@ -116,6 +116,11 @@ export const METRICS = {
     labels: {},
     help: "Times that tasks were closed without a commit because something failed",
   },
+  thread_replacements_total: {
+    type: "counter",
+    labels: {},
+    help: "Stream threads that died and were replaced",
+  },
   broker_failures_total: {
     type: "counter",
     labels: {},

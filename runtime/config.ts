@@ -1,3 +1,4 @@
+import type { ResourceLimits } from "node:worker_threads";
 import { StreamsMetrics } from "../metrics/metrics.js";
 import { COMPRESSIONS, type Compression } from "./codecs.js";
 import { type ErrorHandlers, FAIL } from "./error-handling.js";
@@ -11,6 +12,23 @@ import type { Transport } from "./transport.js";
  * they are sent before it, seen at once, and may repeat after a crash.
  */
 export type ProcessingGuarantee = "exactly_once" | "at_least_once";
+
+/** The stream threads of an instance: each has its own client, tasks and stores. `defineApplication` makes this. */
+export interface ThreadsConfig {
+  /** 1 to 1,024. With 1 the main thread is the stream thread. More than there are partitions have nothing to do. */
+  readonly count: number;
+  /**
+   * Its default export builds topology and configuration again in each thread: functions cannot go from one thread to
+   * another. Transport and error handlers are taken from there, everything else from the main thread's configuration.
+   */
+  readonly module?: URL;
+  /** What the module is given: plain data, copied. */
+  readonly data?: unknown;
+  /** Flags of Node for the threads, as a loader. Default: those of the process. */
+  readonly execArgv?: readonly string[];
+  /** Of Node's workers: a thread that needs more memory dies, and is replaced. Default: Node's own. */
+  readonly resourceLimits?: ResourceLimits;
+}
 
 export interface StreamsConfig {
   /** Consumer group, and the first part of every internal topic's name and of the state directory. */
@@ -47,14 +65,26 @@ export interface StreamsConfig {
   readonly changelogDeleteDelayMs?: number;
   /** Called when every source topic exists and before anything is read: the place to make output topics. Again after each restart of the session. */
   readonly onSourcesFound?: () => Promise<void>;
+  /** Default: one, the main thread. */
+  readonly threads?: ThreadsConfig;
+  /**
+   * Where other instances can ask this one for rows, as `http://10.0.0.7:8080`: questions about a key that another
+   * instance has are passed on to it. Kafka Streams' `application.server`. Default: they are not.
+   */
+  readonly applicationServer?: string | undefined;
   readonly logger?: Logger;
   readonly metrics?: StreamsMetrics;
 }
 
-export type ResolvedConfig = Required<Omit<StreamsConfig, "groupInstanceId" | "onError">> & {
+export type ResolvedConfig = Required<Omit<StreamsConfig, "groupInstanceId" | "applicationServer" | "onError">> & {
   readonly groupInstanceId: string | undefined;
+  readonly applicationServer: string | undefined;
   readonly onError: ErrorHandlers;
 };
+
+/** Of what is bounded in bytes: less would commit or fetch again for each record. */
+export const BYTES_MAX_MIN = 64 * 1024;
+const THREADS_MAX = 1_024;
 
 const APPLICATION_ID = /^(?!\.{1,2}$)[a-zA-Z0-9._-]{1,200}$/;
 
@@ -79,6 +109,8 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     onError: { ...FAIL, ...config.onError },
     changelogDeleteDelayMs: config.changelogDeleteDelayMs ?? 10 * 60_000,
     onSourcesFound: config.onSourcesFound ?? (async () => undefined),
+    threads: config.threads ?? { count: 1 },
+    applicationServer: config.applicationServer,
     logger: config.logger ?? silentLogger,
     metrics: config.metrics ?? new StreamsMetrics({ applicationId: config.applicationId }),
   };
@@ -104,8 +136,8 @@ function faultsOf(config: ResolvedConfig): string[] {
     commitIntervalMs: [1, 3_600_000],
     sessionTimeoutMs: [1_000, 1_800_000],
     transactionTimeoutMs: [1_000, 900_000],
-    cacheBytesMax: [64 * 1024, Number.MAX_SAFE_INTEGER],
-    bufferedBytesMax: [64 * 1024, Number.MAX_SAFE_INTEGER],
+    cacheBytesMax: [BYTES_MAX_MIN, Number.MAX_SAFE_INTEGER],
+    bufferedBytesMax: [BYTES_MAX_MIN, Number.MAX_SAFE_INTEGER],
     changelogDeleteDelayMs: [0, Number.MAX_SAFE_INTEGER],
   } as const;
   for (const [key, [min, max]] of Object.entries(numbers) as [keyof typeof numbers, readonly [number, number]][]) {
@@ -126,6 +158,31 @@ function faultsOf(config: ResolvedConfig): string[] {
     faults.push(
       `replicationFactor: ${config.replicationFactor} must be -1 (the broker's default) or a whole number from 1`,
     );
+  }
+  return [...faults, ...threadFaults(config)];
+}
+
+function threadFaults({ threads, transport }: ResolvedConfig): string[] {
+  const { count, module, data } = threads;
+  if (!Number.isSafeInteger(count) || count < 1 || count > THREADS_MAX)
+    return [`threads: ${count} must be a whole number from 1 to ${THREADS_MAX}`];
+  if (count === 1) return [];
+  const faults: string[] = [];
+  if (!transport.allowsThreads)
+    faults.push(
+      `threads: ${count} threads cannot share the embedded log, which is in one thread; use 1, or a Kafka broker`,
+    );
+  if (module === undefined) {
+    faults.push(
+      `threads: ${count} threads need a module that builds the topology in each of them, as functions cannot go from one ` +
+        "thread to another: see defineApplication",
+    );
+  }
+  try {
+    structuredClone(data);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    faults.push(`threads.data: cannot be given to a thread, it must be plain data (${why})`);
   }
   return faults;
 }

@@ -1,5 +1,6 @@
 import type { HttpRoute } from "./http-router.js";
 import { type HttpServer, openHttpServer, sendJson } from "./http-server.js";
+import { storeRoutes } from "./http-stores.js";
 import type { KafkaStreams } from "./streams.js";
 
 export interface HttpOptions {
@@ -16,7 +17,7 @@ export interface HttpOptions {
 export type HttpEndpoints = HttpServer;
 
 /**
- * Serves `/healthz`, `/readyz` and `/metrics`.
+ * Serves `/healthz`, `/readyz`, `/metrics`, `/stores` and `/sql`.
  *
  * @throws FatalError HTTP_PORT_IN_USE
  */
@@ -25,7 +26,7 @@ export async function serveHttp(streams: KafkaStreams, options: HttpOptions): Pr
     host: options.host ?? "127.0.0.1",
     port: options.port ?? 8080,
     token: options.token,
-    routes: [...healthRoutes(streams), ...(options.routes?.(streams) ?? [])],
+    routes: [...healthRoutes(streams), ...storeRoutes(streams, options.token), ...(options.routes?.(streams) ?? [])],
   });
 }
 

@@ -3,18 +3,41 @@ import { StreamsError } from "../topology/errors.js";
 import type { ProcessorTopology, SubTopology } from "../topology/processor-topology.js";
 import type { StoreSpec } from "../topology/state-store.js";
 import { StoreUnavailableError } from "./errors.js";
-import { parseTaskId } from "./task.js";
+import { partitionOf } from "./partitioner.js";
+import { formatTaskId, parseTaskId } from "./task.js";
 
 /** What queries know of the application: which tasks it has, and where their files are. */
 export interface QueriedApplication {
   readonly topology: ProcessorTopology;
   /** Undefined before `start`. */
   taskFile(stores: readonly StoreSpec[], partition: number): string | undefined;
+  /** How many tasks each sub-topology has, and which are where, as far as the last join told. */
+  layout(): Layout;
   status(): {
     readonly state: string;
     readonly reason: string;
     readonly tasks: readonly { readonly id: string; readonly state: string }[];
   };
+}
+
+export interface Layout {
+  /** By sub-topology; empty before the first join. */
+  readonly taskCounts: readonly number[];
+  readonly hosts: readonly Host[];
+}
+
+/** An instance that says where it can be asked, and its tasks. */
+export interface Host {
+  readonly server: string;
+  readonly tasks: readonly string[];
+}
+
+export interface Owner {
+  /** By the key's hash; undefined while the number of partitions is not known. */
+  readonly partition: number | undefined;
+  readonly isHere: boolean;
+  /** Where the instance that has it can be asked, if it says so. */
+  readonly server: string | undefined;
 }
 
 export interface QueriedStore {
@@ -55,6 +78,24 @@ export class LocalState {
     if (store !== undefined) return store;
     const names = [...this.#stores.keys()].map((known) => `"${known}"`).join(", ");
     throw new StreamsError("UNKNOWN_STORE", `the topology has no store "${name}"; it has ${names || "none"}`);
+  }
+
+  partitionCount({ subTopology }: QueriedStore): number | undefined {
+    return this.#application.layout().taskCounts[subTopology.id];
+  }
+
+  /** By murmur2 of the key, as records are partitioned unless a topic says otherwise; undefined while the width is not known. */
+  homeOf(store: QueriedStore, key: Uint8Array): number | undefined {
+    const count = this.partitionCount(store);
+    return count === undefined || count === 0 ? undefined : partitionOf(key, count);
+  }
+
+  ownerOf(store: QueriedStore, key: unknown): Owner {
+    const partition = this.homeOf(store, store.spec.key.serialize(key));
+    if (partition === undefined) return { partition, isHere: false, server: undefined };
+    const task = formatTaskId({ subTopology: store.subTopology.id, partition });
+    const host = this.#application.layout().hosts.find(({ tasks }) => tasks.includes(task));
+    return { partition, isHere: this.partitions(store).includes(partition), server: host?.server };
   }
 
   /** The partitions of a store that are here with all their state, ascending. */
@@ -105,7 +146,10 @@ export class LocalState {
       return new StoreUnavailableError("STORE_RESTORING", `${what} is being restored here: ask again soon`);
     if (state === "REBALANCING")
       return new StoreUnavailableError("STORE_RESTORING", `${what} is not here yet (${reason}): ask again soon`);
-    return new StoreUnavailableError("STORE_MOVED", `${what} is on another instance of this application: ask that one`);
+    const task = partition === undefined ? "" : formatTaskId({ subTopology: subTopology.id, partition });
+    const host = this.#application.layout().hosts.find(({ tasks }) => tasks.includes(task));
+    const where = host === undefined ? "another instance of this application" : host.server;
+    return new StoreUnavailableError("STORE_MOVED", `${what} is on ${where}: ask that one`);
   }
 
   /** The files of all running tasks with state. @throws StoreUnavailableError when the application does not run */

@@ -39,7 +39,7 @@ export async function run(
       endpoints = await serveHttp(streams, options.http);
       logger.info(
         { host: endpoints.host, port: endpoints.port },
-        `metrics and health at http://${endpoints.host}:${endpoints.port}`,
+        `listening at http://${endpoints.host}:${endpoints.port}/`,
       );
       if (!isLoopback(endpoints.host) && options.http.token === undefined)
         logger.warn({}, `whoever reaches ${endpoints.host}:${endpoints.port} can read it: set a token (HTTP_TOKEN)`);

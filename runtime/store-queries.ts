@@ -13,17 +13,13 @@ import type {
 import type { RecordContext } from "../topology/record.js";
 import type { LocalState, QueriedStore, StorePart } from "./local-state.js";
 
-/** By murmur2 of the key, as records are partitioned unless a topic says otherwise; undefined while the width is not known. */
-export type PartitionOfKey = (store: QueriedStore, key: Uint8Array) => number | undefined;
-
 /** Opens a store for queries, as the table of `view` shows it. */
 export function openReadOnlyStore(
   local: LocalState,
-  partitionOfKey: PartitionOfKey,
   store: QueriedStore,
   read: TableView["read"] = (state) => store.spec.result?.(state) ?? state,
 ): ReadOnlyStore {
-  const rows = new StoreRows(local, partitionOfKey, store, read);
+  const rows = new StoreRows(local, store, read);
   return store.spec.kind === "window"
     ? new WindowQueries(rows, store.spec)
     : new KeyValueQueries(rows, store.spec.name);
@@ -39,13 +35,11 @@ interface DecodedRow {
 /** The rows of one store over the tasks that are here, decoded. A row that is not in the table (filtered) is left out. */
 class StoreRows {
   readonly #local: LocalState;
-  readonly #partitionOfKey: PartitionOfKey;
   readonly #store: QueriedStore;
   readonly #read: TableView["read"];
 
-  constructor(local: LocalState, partitionOfKey: PartitionOfKey, store: QueriedStore, read: TableView["read"]) {
+  constructor(local: LocalState, store: QueriedStore, read: TableView["read"]) {
     this.#local = local;
-    this.#partitionOfKey = partitionOfKey;
     this.#store = store;
     this.#read = read;
   }
@@ -60,7 +54,7 @@ class StoreRows {
    */
   get(key: unknown, startMs: number): unknown {
     const bytes = this.encodeKey(key);
-    const home = this.#partitionOfKey(this.#store, bytes);
+    const home = this.#local.homeOf(this.#store, bytes);
     const parts = this.#local
       .parts(this.#store)
       .sort((a, b) => Number(b.partition === home) - Number(a.partition === home));
@@ -94,7 +88,7 @@ class StoreRows {
   /** As for `get`: where none is found, the partition must be here. */
   *fetch(key: unknown, times: WindowTimes): IterableIterator<DecodedRow> {
     const bytes = this.encodeKey(key);
-    const home = this.#partitionOfKey(this.#store, bytes);
+    const home = this.#local.homeOf(this.#store, bytes);
     let isFound = false;
     for (const row of this.scan({ key: bytes, ...times })) {
       isFound = true;
@@ -154,6 +148,10 @@ class KeyValueQueries implements ReadOnlyKeyValueStore<unknown, unknown> {
 
   get(key: unknown): unknown {
     return this.#rows.get(key, 0);
+  }
+
+  *entries(key: unknown): IterableIterator<KeyValueEntry<unknown, unknown>> {
+    for (const row of this.#rows.fetch(key, {})) yield { key: row.key, value: row.value, timestampMs: row.timestampMs };
   }
 
   *range(keys: KeyRange<unknown> = {}): IterableIterator<KeyValueEntry<unknown, unknown>> {

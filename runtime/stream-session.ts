@@ -1,24 +1,23 @@
-import { hostname } from "node:os";
 import type { StateFiles } from "../stores/state-files.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
-import { hashOfSubTopology } from "../topology/sub-topologies.js";
-import { assignTasks, decodeAssignment, encodeReport, type MemberAssignment } from "./assignment.js";
 import { Committer } from "./commit.js";
-import { decodeCommitMetadata } from "./commit-metadata.js";
+import { CommitSchedule } from "./commit-schedule.js";
 import type { ResolvedConfig } from "./config.js";
-import { FatalError, FencedError, InstanceFencedError, UnavailableError } from "./errors.js";
+import { FencedError, InstanceFencedError, UnavailableError } from "./errors.js";
 import { Fetching } from "./fetching.js";
 import { sourceTopics, TopicNames } from "./internal-topics.js";
 import { isWithin } from "./is-within.js";
 import { Maintenance } from "./maintenance.js";
+import { Membership } from "./membership.js";
+import { overtakenTasks } from "./overtaken-tasks.js";
 import { prepareSerdes } from "./prepare-serdes.js";
 import { prepareTopics } from "./prepare-topics.js";
-import { stableOffsets } from "./stable-offsets.js";
-import { formatTaskId, parseTaskId, type StreamTask } from "./task.js";
+import type { StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
+import { TaskOpening } from "./task-opening.js";
 import { TaskSet } from "./task-set.js";
 import { TopicDirectory } from "./topic-directory.js";
-import type { GroupMember, GroupMetadata, Producer, TransactionalProducer } from "./transport.js";
+import type { Producer, TransactionalProducer } from "./transport.js";
 import { Wakeup } from "./wakeup.js";
 
 /** `waiting`: for a source topic that does not exist yet. */
@@ -37,8 +36,6 @@ const SLICE_MS = 20;
 /** A loop with nothing to do looks around at least this often. */
 const IDLE_MS = 1_000;
 const TOPIC_POLL_MS = 1_000;
-/** One old assignment is what a change of the topology brings; more mean that somebody else has this instance id. */
-const JOINS_MAX = 3;
 /** Of the session timeout, which is never more than the rebalance timeout: settling must not cost the membership (protocol 9). */
 const SETTLE_SHARE = 0.5;
 /** What is waited for is said again this often. */
@@ -58,10 +55,11 @@ export class StreamSession {
   readonly #directory: TopicDirectory;
   readonly #tasks = new TaskSet();
   readonly #opener: TaskOpener;
-  readonly #member: GroupMember;
+  readonly #opening: TaskOpening;
+  readonly #membership: Membership;
   readonly #outputs: Producer;
   readonly #transactions: TransactionalProducer;
-  readonly #committer: Committer;
+  readonly #commits: CommitSchedule;
   readonly #fetching: Fetching;
   readonly #maintenance: Maintenance;
   readonly #wakeup = new Wakeup();
@@ -70,15 +68,7 @@ export class StreamSession {
   /** The reason once it runs. */
   #running = "running";
   #closing = false;
-  #group: GroupMetadata | undefined;
   #taskCounts: readonly number[] = [];
-  #commitInFlight: Promise<void> | undefined;
-  #opening: Promise<void> | undefined;
-  #openingEnd = new AbortController();
-  /** What a commit or an opening beside the loop threw; the loop throws it on. */
-  #failure: unknown;
-  #nextCommitMs = 0;
-  #commits = 0;
 
   constructor(options: StreamSessionOptions) {
     const { config, topology, files } = options;
@@ -96,24 +86,19 @@ export class StreamSession {
       files,
       onLoaded: () => this.#wakeup.wake(),
     });
+    this.#opening = new TaskOpening(this.#opener, this.#tasks, this.#wakeup);
     this.#outputs = transport.openProducer({
       compression: config.compression,
       // Only under at_least_once are outputs outside of the transaction, where nothing else fences an instance that was frozen.
-      mayWrite: () => ["stable", "rebalancing"].includes(this.#member.status),
+      mayWrite: () => ["stable", "rebalancing"].includes(this.#membership.status),
     });
     this.#transactions = transport.openTransactionalProducer({
       transactionalId: options.transactionalId,
       transactionTimeoutMs: config.transactionTimeoutMs,
       compression: config.compression,
     });
-    this.#member = transport.openGroupMember({
-      groupId: config.applicationId,
-      groupInstanceId: options.groupInstanceId,
-      sessionTimeoutMs: config.sessionTimeoutMs,
-      rebalanceTimeoutMs: Math.max(config.sessionTimeoutMs, 60_000),
-      heartbeatIntervalMs: Math.min(3_000, Math.floor(config.sessionTimeoutMs / 3)),
-    });
-    this.#committer = new Committer({
+    this.#membership = new Membership(options);
+    const committer = new Committer({
       guarantee: config.guarantee,
       outputs: this.#outputs,
       transactions: this.#transactions,
@@ -124,6 +109,7 @@ export class StreamSession {
       logger,
       now: Date.now,
     });
+    this.#commits = new CommitSchedule({ committer, tasks: this.#tasks, config, wakeup: this.#wakeup });
     this.#fetching = new Fetching(
       transport.openFetcher({ name: "sources", readCommitted: true }),
       this.#wakeup,
@@ -155,7 +141,7 @@ export class StreamSession {
 
   /** Commits made; a session that made none before it failed has not got anywhere. */
   get commits(): number {
-    return this.#commits;
+    return this.#commits.commits;
   }
 
   /** Asks it to end: stop fetching, commit what is processed, leave the group. `run` then returns. */
@@ -179,7 +165,7 @@ export class StreamSession {
       }
       this.#say("closing", "leaving the group");
       this.#tasks.closeAll();
-      if (this.#config.onClose === "leave") await this.#member.leave();
+      if (this.#config.onClose === "leave") await this.#membership.leave();
     } finally {
       await this.#dispose();
     }
@@ -208,7 +194,7 @@ export class StreamSession {
   async #join(): Promise<void> {
     this.#say("joining", "joining the group");
     const beganMs = performance.now();
-    const { generationId, assignment } = await this.#joinWithOwnTopology();
+    const { generationId, assignment } = await this.#membership.join(this.#tasks, this.#taskCounts);
     const { metrics, logger } = this.#config;
     metrics.counter("rebalances_total", {}).value++;
     metrics.histogram("rebalance_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
@@ -225,80 +211,15 @@ export class StreamSession {
       this.#running = `the group has members of two topologies: ${assignment.waiting} tasks wait until all of them run the same one`;
       logger.warn({ tasks: assignment.waiting }, this.#running);
     }
-    this.#openingEnd = new AbortController();
-    if (added.length > 0) this.#opening = this.#open(added, new Set(assignment.owners));
-  }
-
-  /** A static member that comes back with another topology gets its old assignment, until it really leaves (protocol 12). */
-  async #joinWithOwnTopology(): Promise<{ readonly generationId: number; readonly assignment: MemberAssignment }> {
-    const { topology, groupInstanceId } = this.#options;
-    const subTopologies = topology.subTopologies.map(hashOfSubTopology);
-    const work = { topologyHash: topology.hash, subTopologies, taskCounts: this.#taskCounts };
-    for (let joins = 0; joins < JOINS_MAX; joins++) {
-      const metadata = encodeReport({
-        topologyHash: topology.hash,
-        subTopologies,
-        transactionalId: this.#transactions.transactionalId,
-        open: this.#tasks.all.map(({ id }) => id),
-        onDisk: this.#onDisk(),
-      });
-      const request = { topics: sourceTopics(topology), metadata, assign: assignTasks(work) };
-      const { generationId, memberId, assignment } = await this.#member.join(request).catch(async (error: unknown) => {
-        throw this.#member.status === "fenced" ? await this.#instanceFenced(error) : error;
-      });
-      this.#group = { groupId: this.#config.applicationId, generationId, memberId, groupInstanceId };
-      const decoded = decodeAssignment(assignment);
-      if (decoded.topologyHash === topology.hash) return { generationId, assignment: decoded };
-      this.#tasks.closeAll();
-      await this.#member.leave();
-      this.#config.logger.info({ memberId }, "the assignment is for another topology of this instance; joining anew");
-    }
-    throw new FencedError(`${JOINS_MAX} assignments in a row were for another topology than this instance's`);
-  }
-
-  #onDisk(): string[] {
-    const { topology, files } = this.#options;
-    return topology.subTopologies.flatMap(({ id, stores }) =>
-      Array.from({ length: this.#taskCounts[id] ?? 0 }, (_, partition) => partition)
-        .filter((partition) => files.has(stores, partition))
-        .map((partition) => formatTaskId({ subTopology: id, partition })),
-    );
+    this.#opening.start(added, new Set(assignment.owners));
   }
 
   /** A kept task stays open only if Kafka still says of it what its own last commit said (protocol 10). */
   async #closeOvertaken(): Promise<void> {
-    const kept = this.#tasks.all;
-    if (kept.length === 0) return;
-    const partitions = kept.flatMap(({ queues }) => queues.map(({ topic, partition }) => ({ topic, partition })));
-    const { applicationId, transport } = this.#config;
-    const committed = await stableOffsets(transport.topics, applicationId, partitions);
-    for (const task of kept) {
-      const isOwn = task.queues.every((queue) => {
-        const found = committed.find(({ topic, partition }) => topic === queue.topic && partition === queue.partition);
-        const commitNumber = decodeCommitMetadata(found?.metadata ?? "", [])?.commitNumber;
-        return found?.offset === queue.position && commitNumber === task.commitNumber;
-      });
-      if (isOwn) continue;
-      this.#config.logger.warn(
-        { task: task.id },
-        `task ${task.id} was worked on by somebody else meanwhile; it is opened again`,
-      );
+    const { applicationId, transport, logger } = this.#config;
+    for (const task of await overtakenTasks(this.#tasks.all, transport.topics, applicationId)) {
+      logger.warn({ task: task.id }, `task ${task.id} was worked on by somebody else meanwhile; it is opened again`);
       this.#tasks.close(task);
-    }
-  }
-
-  async #open(ids: readonly string[], liveOwners: ReadonlySet<string>): Promise<void> {
-    try {
-      const opened = this.#opener.open(ids.map(parseTaskId), this.#openingEnd.signal, liveOwners);
-      for await (const { task, isNew } of opened) {
-        this.#tasks.add(task, { isNew });
-        this.#wakeup.wake();
-      }
-    } catch (error) {
-      this.#failure = error;
-    } finally {
-      this.#opening = undefined;
-      this.#wakeup.wake();
     }
   }
 
@@ -306,12 +227,12 @@ export class StreamSession {
 
   async #work(): Promise<void> {
     let isChanged = false;
-    void this.#member.changed().then(() => {
+    void this.#membership.changed().then(() => {
       isChanged = true;
       this.#wakeup.wake();
     });
     while (!this.#closing && !isChanged) {
-      this.#throwFailure();
+      await this.#throwFailure();
       this.#sayProgress();
       for (const fetched of this.#fetching.take()) {
         if (fetched.fault !== undefined) {
@@ -322,65 +243,27 @@ export class StreamSession {
         this.#tasks.deliver(fetched);
       }
       this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
-      this.#commitIfDue();
       this.#maintenance.tick(this.#tasks.all);
-      if (this.#processSlice() > 0) await new Promise((resolve) => setImmediate(resolve));
-      else await this.#wakeup.sleep(this.#idleMs());
+      const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
+      this.#commits.tick(this.#membership.group, { isDrained: processed === 0 });
+      if (processed > 0) await new Promise((resolve) => setImmediate(resolve));
+      else await this.#wakeup.sleep(this.#commits.idleMs(IDLE_MS));
     }
   }
 
-  /** Nothing is processed while a full buffer waits for the commit in flight: that is the bound of the buffer. */
-  #processSlice(): number {
-    if (this.#commitInFlight !== undefined && this.#tasks.cacheBytes >= this.#config.cacheBytesMax) return 0;
-    return this.#tasks.process(SLICE_MS);
+  /** What a commit or an opening beside the loop threw; the loop throws it on. */
+  get #failure(): unknown {
+    return this.#commits.failure ?? this.#opening.failure;
   }
 
-  #idleMs(): number {
-    if (this.#commitInFlight !== undefined || this.#tasks.dirty.length === 0) return IDLE_MS;
-    return Math.max(0, Math.min(IDLE_MS, this.#nextCommitMs - performance.now()));
-  }
-
-  #commitIfDue(): void {
-    if (this.#commitInFlight !== undefined) return;
-    const isDue = performance.now() >= this.#nextCommitMs || this.#tasks.cacheBytes >= this.#config.cacheBytesMax;
-    if (isDue) this.#startCommit();
-  }
-
-  #startCommit(): void {
-    this.#nextCommitMs = performance.now() + this.#config.commitIntervalMs;
-    const dirty = this.#tasks.dirty;
-    if (dirty.length === 0) return;
-    this.#commitInFlight = this.#commit(dirty);
-  }
-
-  async #commit(tasks: readonly StreamTask[]): Promise<void> {
-    const { metrics } = this.#config;
-    const beganMs = performance.now();
-    try {
-      if (this.#group === undefined) throw new FencedError("there is no generation to commit under");
-      await this.#committer.commit(
-        tasks.map((task) => task.take()),
-        this.#group,
-      );
-      this.#commits++;
-      this.#tasks.confirmed(tasks);
-      metrics.counter("commits_total", { result: "ok" }).value++;
-      metrics.histogram("commit_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
-    } catch (error) {
-      metrics.counter("commits_total", { result: "failed" }).value++;
-      this.#failure = error instanceof InstanceFencedError ? await this.#instanceFenced(error) : error;
-    } finally {
-      this.#commitInFlight = undefined;
-      this.#wakeup.wake();
-    }
-  }
-
-  #throwFailure(): void {
-    if (this.#failure !== undefined) throw this.#failure;
+  async #throwFailure(): Promise<void> {
+    const failure = this.#failure;
+    if (failure instanceof InstanceFencedError) throw await this.#membership.instanceFenced(failure);
+    if (failure !== undefined) throw failure;
   }
 
   #sayProgress(): void {
-    if (this.#opening === undefined) {
+    if (this.#opening.isDone) {
       if (this.#phase !== "running") this.#say("running", this.#running);
       return;
     }
@@ -393,53 +276,32 @@ export class StreamSession {
   // ---- settling: nothing of this generation is left when the next one begins (protocol 9) ----
 
   async #settle(): Promise<void> {
-    this.#openingEnd.abort();
-    await this.#opening;
-    if (this.#member.status === "fenced") throw await this.#instanceFenced();
-    if (this.#member.status === "lost" || this.#member.status === "unavailable") {
-      throw new FencedError(
-        `the session in group "${this.#config.applicationId}" is over (${this.#member.status}): its partitions may belong to others already`,
-      );
-    }
-    if (!(await isWithin(this.#commitAll(), SETTLE_SHARE * this.#config.sessionTimeoutMs))) {
+    await this.#opening.stop();
+    await this.#membership.assertMember();
+    await this.#throwFailure();
+    const committing = this.#commits.commitAll(this.#membership.group);
+    if (!(await isWithin(committing, SETTLE_SHARE * this.#config.sessionTimeoutMs))) {
       throw new FencedError(
         "the last commit of this generation takes too long; it is left to Kafka to tell how it ended",
       );
     }
-    this.#throwFailure();
-  }
-
-  async #commitAll(): Promise<void> {
-    await this.#commitInFlight;
-    if (this.#failure !== undefined) return;
-    this.#startCommit();
-    await this.#commitInFlight;
-  }
-
-  /** Names both: whoever reads it has to find the other one. */
-  async #instanceFenced(cause?: unknown): Promise<FatalError> {
-    const own = this.#group?.memberId ?? "not in it yet";
-    const rival = (await this.#member.rival()) ?? "one that has left it already";
-    return new FatalError(
-      "INSTANCE_FENCED",
-      `two processes have the group instance id "${this.#options.groupInstanceId}" in group "${this.#config.applicationId}": ` +
-        `this one, member ${own} on ${hostname()} (process ${process.pid}), was replaced by member ${rival}; ` +
-        "stop one of the two, or give each its own state directory or GROUP_INSTANCE_ID",
-      { cause },
-    );
+    await this.#throwFailure();
   }
 
   async #dispose(): Promise<void> {
     this.#phase = "closed";
-    this.#openingEnd.abort();
+    const stopping = this.#opening.stop();
     // First: what a commit in flight still tries on brokers that are away ends with its clients, not after their patience.
-    const closing = [this.#member.close(), this.#fetching.close(), this.#outputs.close(), this.#transactions.close()];
+    const closing = [
+      ...[this.#membership.close(), this.#fetching.close()],
+      ...[this.#outputs.close(), this.#transactions.close()],
+    ];
     for (const result of await Promise.allSettled([...closing, this.#maintenance.settled()])) {
       if (result.status === "rejected")
         this.#config.logger.debug({ error: result.reason }, "a client did not close cleanly");
     }
-    await this.#opening;
-    await this.#commitInFlight;
+    await stopping;
+    await this.#commits.settled();
     this.#tasks.closeAll();
   }
 

@@ -1,4 +1,5 @@
 import { InvariantError, StreamsError } from "../topology/errors.js";
+import { Attempts } from "./attempts.js";
 import { AmbiguousCommitError, FencedError, UnavailableError } from "./errors.js";
 import { type SessionPhase, StreamSession, type StreamSessionOptions } from "./stream-session.js";
 import type { StreamTask } from "./task.js";
@@ -14,10 +15,6 @@ export interface ThreadStatus {
 }
 
 const NOTHING = { tasks: [], restoring: [], restoringStores: [] } as const;
-const BACKOFF_MIN_MS = 100;
-const BACKOFF_MAX_MS = 10_000;
-/** Sessions that end without a single commit, one after the other: more of the same would abort for ever (protocol 7). */
-const FRUITLESS_MAX = 5;
 
 /**
  * Runs one session after the other. A session that loses its group, its transaction or its brokers is replaced by a new
@@ -28,6 +25,7 @@ export class StreamThread {
   readonly #wakeup = new Wakeup();
   #session: StreamSession | undefined;
   #recovering: string | undefined;
+  #commitsBefore = 0;
   #closing = false;
 
   constructor(options: StreamSessionOptions) {
@@ -47,6 +45,11 @@ export class StreamThread {
     };
   }
 
+  /** Commits made, of all sessions. */
+  get commits(): number {
+    return this.#commitsBefore + (this.#recovering === undefined ? (this.#session?.commits ?? 0) : 0);
+  }
+
   close(): void {
     this.#closing = true;
     this.#session?.close();
@@ -56,9 +59,9 @@ export class StreamThread {
   /** Returns when it was closed. Throws what no new session can mend. */
   async run(): Promise<void> {
     const { logger, metrics } = this.#options.config;
-    let fruitless = 0;
-    let backoffMs = BACKOFF_MIN_MS;
+    const attempts = new Attempts();
     while (!this.#closing) {
+      let backoffMs: number;
       const session = new StreamSession(this.#options);
       this.#session = session;
       try {
@@ -72,20 +75,19 @@ export class StreamThread {
           );
           return;
         }
-        if (session.commits > 0) {
-          fruitless = 0;
-          backoffMs = BACKOFF_MIN_MS;
-        }
+        this.#commitsBefore += session.commits;
+        if (!isRecoverable(error)) throw error;
         // Brokers that are away are waited for as long as it takes; the state says so meanwhile.
-        if (!(error instanceof UnavailableError)) fruitless++;
-        if (!isRecoverable(error) || fruitless >= FRUITLESS_MAX) throw error;
+        const isPatient = error instanceof UnavailableError;
+        const wait = attempts.afterFailure({ hasCommitted: session.commits > 0, isPatient });
+        if (wait === undefined) throw error;
+        backoffMs = wait;
         metrics.counter("task_failures_total", {}).value++;
         if (error instanceof UnavailableError) metrics.counter("broker_failures_total", {}).value++;
         this.#recovering = `${error.message}; trying again in ${backoffMs} ms`;
         logger.warn({ code: error.code, retryInMs: backoffMs }, this.#recovering);
       }
       await this.#wakeup.sleep(backoffMs);
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
       this.#recovering = undefined;
     }
   }

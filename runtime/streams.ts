@@ -1,4 +1,5 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
+import type { SqlResult } from "../stores/sql-query.js";
 import { StateFiles } from "../stores/state-files.js";
 import type { Due } from "../topology/dsl-options.js";
 import type { KTable } from "../topology/dsl-types.js";
@@ -7,11 +8,18 @@ import type { ProcessorTopology } from "../topology/processor-topology.js";
 import type { ReadOnlyStore, StoreOf } from "../topology/read-only-store.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
-import { LocalState } from "./local-state.js";
+import { isWithin } from "./is-within.js";
+import { type Layout, LocalState, type Owner } from "./local-state.js";
+import { type SqlOptions, SqlQueries } from "./sql-queries.js";
+import { type StoreInfo, storeInfo } from "./store-info.js";
 import { openReadOnlyStore } from "./store-queries.js";
-import { LocalThread } from "./threads/local-thread.js";
+import { removeDroppedMembers } from "./threads/dropped-members.js";
+import { refuseInStreamThread } from "./threads/messages.js";
+import { openThreads, threadIdentities } from "./threads/open-threads.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
 
+export type { Owner } from "./local-state.js";
+export type { StoreInfo } from "./store-info.js";
 export type { TaskStatus } from "./threads/thread.js";
 
 /**
@@ -36,23 +44,28 @@ export class KafkaStreams {
   readonly #config: ResolvedConfig;
   readonly #listeners = new Set<StateListener>();
   readonly #local: LocalState;
+  readonly #sql: SqlQueries;
   #state: State = "CREATED";
   #threads: readonly Thread[] = [];
   #files: StateFiles | undefined;
   #watch: NodeJS.Timeout | undefined;
+  #patience: NodeJS.Timeout | undefined;
   #finished: Promise<void> | undefined;
   #failure: Error | undefined;
 
   /** @throws ConfigError with one line for each setting that is wrong */
   constructor(topology: ProcessorTopology, config: StreamsConfig) {
+    refuseInStreamThread();
     this.#topology = topology;
     this.#config = resolveConfig(config);
     refuseTooManyClocks(topology);
     this.#local = new LocalState({
       topology,
       status: () => this.status,
+      layout: () => this.#layout,
       taskFile: (stores, partition) => this.#files?.taskFile(stores, partition),
     });
+    this.#sql = new SqlQueries(this.#local);
     this.metrics = this.#config.metrics;
     this.metrics.setState("created");
   }
@@ -88,7 +101,33 @@ export class KafkaStreams {
   store(of: string | KTable<unknown, unknown>): unknown {
     const name = typeof of === "string" ? of : of.storeName;
     const read = typeof of === "string" ? undefined : of.view.read;
-    return openReadOnlyStore(this.#local, () => undefined, this.#local.find(name), read);
+    return openReadOnlyStore(this.#local, this.#local.find(name), read);
+  }
+
+  /** The stores of the topology, and which of their partitions are here. */
+  stores(): StoreInfo[] {
+    return this.#local.stores.map((store) => storeInfo(store, this.#local));
+  }
+
+  /** Which instance has the row of a key. @throws StreamsError UNKNOWN_STORE */
+  ownerOf(store: string, key: unknown): Owner {
+    return this.#local.ownerOf(this.#local.find(store), key);
+  }
+
+  /** Where other instances ask this one. */
+  get applicationServer(): string | undefined {
+    return this.#config.applicationServer;
+  }
+
+  /**
+   * One SELECT over the committed state of the tasks that this instance runs: a table for each store, with its key, its
+   * windows and a column for each field of an aggregate. It runs in a process of its own that cannot write.
+   *
+   * @throws QueryError
+   * @throws StoreUnavailableError when the application does not run
+   */
+  sql(query: string, options?: SqlOptions): Promise<SqlResult> {
+    return this.#sql.run(query, options);
   }
 
   /**
@@ -101,25 +140,21 @@ export class KafkaStreams {
   async start(): Promise<void> {
     if (this.#state !== "CREATED")
       throw new StreamsError("ALREADY_STARTED", `start() works once; this instance is ${this.#state}, make a new one`);
-    const { applicationId, stateDir, groupInstanceId, transport } = this.#config;
+    const { applicationId, stateDir, transport } = this.#config;
     this.#moveTo("REBALANCING");
     try {
       this.#files = StateFiles.lock({ stateDir, applicationId, topology: this.#topology.hash });
       await transport.connect();
+      const identities = threadIdentities(this.#config, this.#files.identity);
+      await removeDroppedMembers(this.#config, this.#files, identities);
+      this.#threads = openThreads(this.#topology, this.#config, this.#files, identities);
+      await Promise.all(this.#threads.map((thread) => thread.start()));
     } catch (error) {
       this.#fail(error);
+      await this.#endThreads();
       this.#files?.unlock();
       throw error;
     }
-    const identity = `${this.#files.identity}-1`;
-    const thread = new LocalThread({
-      topology: this.#topology,
-      config: this.#config,
-      files: this.#files,
-      groupInstanceId: groupInstanceId ?? identity,
-      transactionalId: `${applicationId}-${identity}`,
-    });
-    this.#threads = [thread];
     this.#finished = this.#run(this.#files);
   }
 
@@ -131,12 +166,8 @@ export class KafkaStreams {
     if (this.#state === "CREATED") this.#moveTo("NOT_RUNNING");
     if (this.#state === "REBALANCING" || this.#state === "RUNNING") this.#moveTo("PENDING_SHUTDOWN");
     this.#closeThreads();
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, options.timeoutMs ?? 10_000);
-    });
-    await Promise.race([this.finished, timeout]);
-    clearTimeout(timer);
+    const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
+    if (!(await isWithin(this.finished, timeoutMs))) await this.#endThreads();
   }
 
   /** Resolves when it has ended, by `close` or by an error: then the state is NOT_RUNNING or ERROR. */
@@ -149,6 +180,8 @@ export class KafkaStreams {
     await Promise.all(this.#threads.map((thread) => this.#runOne(thread)));
     clearInterval(this.#watch);
     this.#local.close();
+    clearTimeout(this.#patience);
+    this.#sql.close();
     files.unlock();
     await this.#closeTransport();
     if (this.#state !== "ERROR") this.#moveTo("NOT_RUNNING");
@@ -159,13 +192,19 @@ export class KafkaStreams {
     try {
       await thread.run();
     } catch (error) {
-      if (this.#state !== "ERROR") this.#fail(error);
+      if (this.#state === "ERROR") return;
+      this.#fail(error);
       this.#closeThreads();
+      this.#patience = setTimeout(() => void this.#endThreads(), CLOSE_TIMEOUT_MS);
     }
   }
 
   #closeThreads(): void {
     for (const thread of this.#threads) thread.close();
+  }
+
+  async #endThreads(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.end()));
   }
 
   async #closeTransport(): Promise<void> {
@@ -192,6 +231,11 @@ export class KafkaStreams {
     return states.length > 1 && isRemarkable(told) ? `${told.name}: ${told.reason}` : told.reason;
   }
 
+  /** Every thread was told the same by the group's leader; one that has not joined yet knows nothing. */
+  get #layout(): Layout {
+    return this.#threads.find(({ state }) => state.layout !== undefined)?.state.layout ?? NO_LAYOUT;
+  }
+
   #fail(error: unknown): void {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#moveTo("ERROR");
@@ -212,6 +256,8 @@ export class KafkaStreams {
   }
 }
 
+const NO_LAYOUT: Layout = { taskCounts: [], hosts: [] };
+
 function isRemarkable({ reason }: ThreadState): boolean {
   return reason !== "running";
 }
@@ -229,3 +275,5 @@ function refuseTooManyClocks(topology: ProcessorTopology): void {
 
 /** How soon a change of the thread shows in the state: people and probes look every second or so. */
 const WATCH_MS = 20;
+/** What is in flight may take this long to come to its end. */
+const CLOSE_TIMEOUT_MS = 10_000;

@@ -378,7 +378,7 @@ export class StreamTask {
           ? (partitions: number) => partitioner(key, value, partitions)
           : keyBytes === null
             ? (partitions: number) => ownPartition % partitions
-            : (partitions: number) => partitionOf(keyBytes, partitions);
+            : (partitions: number) => partitionOf(node.key.partitionBytes?.(keyBytes) ?? keyBytes, partitions);
       collector.send(destination, choose, timestampMs, keyBytes, valueBytes, headers);
     };
   }

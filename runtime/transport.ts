@@ -11,6 +11,8 @@ import type { TopicPartition } from "../topology/record.js";
  * NotAuthorizedError from any call, except for records, which are refused one by one.
  */
 export interface Transport {
+  /** True where several threads of a process may each open their own on the same log. */
+  readonly allowsThreads: boolean;
   readonly topics: TopicAdmin;
   connect(): Promise<void>;
   /** One per stream thread and purpose: a long poll holds its connection. */
@@ -71,6 +73,11 @@ export interface TopicAdmin {
     partitions: readonly TopicPartition[],
     options: { readonly requireStable: boolean },
   ): Promise<readonly CommittedOffset[]>;
+  /**
+   * Static members that will not come back leave the group now, not when their session ends: the others get their
+   * partitions at once. One that is not in the group is no error.
+   */
+  removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void>;
 }
 
 // ---- reading ----

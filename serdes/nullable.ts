@@ -14,6 +14,7 @@ export function nullable<T>(serde: Serde<T>): Serde<T | null> {
       return serde.serialize(value);
     },
     deserialize: serde.deserialize,
+    partitionBytes: serde.partitionBytes,
     prepare: serde.prepare,
   };
 }

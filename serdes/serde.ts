@@ -1,6 +1,8 @@
 /** Turns values into bytes. A sink takes only this half, so that a value with more fields than the schema is refused by type. */
 export interface Serializer<in T> {
   readonly serialize: (value: T) => Uint8Array;
+  /** Of a key: the part of its bytes that chooses the partition, where that is not all of them. */
+  readonly partitionBytes?: ((bytes: Uint8Array) => Uint8Array) | undefined;
   /**
    * For a serde that needs something from elsewhere, as a schema registry: awaited by the engine before the first call, for
    * each use that a topology has for it. Bounded by itself; safe to call again.

@@ -65,3 +65,11 @@ describe("windowed", () => {
     expect(serde.name).toBe("windowed(string, 300000)");
   });
 });
+
+test("all windows of a key go to the key's own partition", () => {
+  const serde = windowed(string, { sizeMs: 300_000 });
+  for (const startMs of [0, 300_000, 1_760_000_100_000]) {
+    const bytes = serde.serialize({ key: "ann", window: { startMs, endMs: startMs + 300_000 } });
+    expect(Buffer.from(serde.partitionBytes?.(bytes) ?? bytes)).toEqual(Buffer.from(string.serialize("ann")));
+  }
+});

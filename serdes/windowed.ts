@@ -33,7 +33,7 @@ export function readStartMs(bytes: Buffer, at: number): number {
 }
 
 /**
- * The serde of a windowed key. The window's size is not in the bytes, as in Kafka Streams (`window.size.ms`), so a reader says it.
+ * The serde of a windowed key. All windows of a key lie in the key's own partition (Kafka Streams' WindowedStreamPartitioner). The window's size is not in the bytes, as in Kafka Streams (`window.size.ms`), so a reader says it.
  *
  * @throws RangeError when the bytes are shorter than a window start
  */
@@ -42,6 +42,7 @@ export function windowed<K>(key: Serde<K>, window: { readonly sizeMs: number }):
     name: `windowed(${key.name}, ${window.sizeMs})`,
     prepare: key.prepare,
     serialize: (value) => windowedKeyBytes(key.serialize(value.key), value.window.startMs),
+    partitionBytes: (bytes) => bytes.subarray(0, bytes.byteLength - START_BYTES),
     deserialize: (value) => {
       const view = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       const at = view.byteLength - START_BYTES;

@@ -8,6 +8,7 @@ import { errorCode, stateError, UnusableStateError } from "./errors.js";
 const FILE_NAME_MAX = 100;
 const HASH_DIGITS = 8;
 export const LOCK_FILE = "lock.db";
+const MEMBERS_FILE = "members.json";
 
 export interface StateDirectoryOptions {
   readonly stateDir: string;
@@ -69,6 +70,23 @@ export class StateDirectory {
    */
   taskFile(stores: readonly string[], partition: number): string {
     return join(this.path, `${taskFilePrefix(stores)}${partition}.db`);
+  }
+
+  /** The group members that this directory had at its last start; none when it is another one's, or a copy. */
+  members(): readonly string[] {
+    const text = readIfThere(join(this.path, MEMBERS_FILE));
+    if (text === undefined) return [];
+    try {
+      const { uuid, members } = JSON.parse(text) as { readonly uuid?: unknown; readonly members?: unknown };
+      return uuid === this.uuid && Array.isArray(members) ? members.map(String) : [];
+    } catch (error) {
+      if (error instanceof SyntaxError) return [];
+      throw error;
+    }
+  }
+
+  rememberMembers(members: readonly string[]): void {
+    told(this.path, () => writeDurably(join(this.path, MEMBERS_FILE), JSON.stringify({ uuid: this.uuid, members })));
   }
 
   close(): void {
@@ -174,19 +192,23 @@ function identify(path: string, hostName: string): Identity {
 
 /** Undefined for no file, and for one that is torn or not ours: a new identity costs one rebalance, a wrong one the group. */
 function readIdentity(file: string): Identity | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = readIfThere(file);
+  if (text === undefined) return undefined;
   const fields = /^\{"uuid":"([0-9a-f-]{36})","hostName":("(?:[^"\\]|\\.)*"),"device":"(\d+)","inode":"(\d+)"\}$/.exec(
     text,
   );
   if (fields === null) return undefined;
   const [, uuid, hostName, device, inode] = fields as unknown as readonly [string, string, string, string, string];
   return { uuid, hostName: JSON.parse(hostName) as string, device, inode };
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 /** Whole or not at all: the new file takes the old one's place in one step. */

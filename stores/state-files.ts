@@ -46,6 +46,15 @@ export class StateFiles {
     return this.#directory.uuid;
   }
 
+  /** The group members of the last start from here. */
+  get members(): readonly string[] {
+    return this.#directory.members();
+  }
+
+  rememberMembers(members: readonly string[]): void {
+    this.#directory.rememberMembers(members);
+  }
+
   /** A damaged file is wiped: it holds only what its changelogs hold too. */
   open(stores: readonly StoreSpec[], partition: number): OpenedState {
     const file = this.#fileOf(stores, partition);

@@ -102,6 +102,11 @@ export class StateReader {
     }
   }
 
+  /** From its first read on until it is closed, everything is as it was then. It keeps the log of the file from being cut, so not for long. */
+  holdSnapshot(): void {
+    this.#connection.exec("BEGIN");
+  }
+
   close(): void {
     this.#connection.close();
   }

@@ -96,7 +96,8 @@ function readTask(file: string): StoredTask {
   let connection: Database.Database | undefined;
   try {
     connection = new Database(file, { readonly: true, fileMustExist: true, timeout: 1_000 });
-    recognise(connection, file);
+    // Another thread of this process has only just begun it.
+    if (recognise(connection, file)) return { topology: null, wallClockMs: 0, stores: [] };
     const task = connection.prepare<[], TaskRow>("SELECT * FROM millrace_task").get();
     const rows = connection.prepare<[], StoreRow>("SELECT name, definition FROM millrace_stores").all();
     const checkpoint = JSON.parse(task?.checkpoint ?? "{}") as { readonly wallClockMs?: number };

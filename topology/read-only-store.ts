@@ -39,6 +39,8 @@ export interface ReadOnlyKeyValueStore<K, V> {
   readonly kind: "key-value";
   readonly name: string;
   get(key: K): V | undefined;
+  /** The row of one key with its timestamp, or none. */
+  entries(key: K): IterableIterator<KeyValueEntry<K, V>>;
   /** All rows, or those of a range of keys. */
   range(keys?: KeyRange<K>): IterableIterator<KeyValueEntry<K, V>>;
 }

@@ -67,7 +67,7 @@ const RUN = {
   ...LOGGING,
 };
 const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...FORMAT, ...LOGGING };
-const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...DEMO_LOGGING };
+const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...HTTP, ...DEMO_LOGGING };
 const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LOGGING };
 const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 

@@ -2,21 +2,33 @@ import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EmbeddedLog, EmbeddedTransport, KafkaStreams } from "millrace";
+import {
+  EmbeddedLog,
+  EmbeddedTransport,
+  FatalError,
+  type HttpEndpoints,
+  type HttpOptions,
+  KafkaStreams,
+  type ProcessorTopology,
+  serveHttp,
+} from "millrace";
+import type { Dashboard } from "millrace/dashboard";
 import { Account } from "./account.js";
 import { LiveConsole } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { aggregateOf, objectOf } from "./output.js";
+import { purchasePage } from "./page.js";
 import { type SimulatorSettings, seedOf, sendPurchases } from "./produce.js";
 import { pause, type ReadRecord, TopicReader } from "./reader.js";
-import type { ENGINE } from "./setting-table.js";
+import { type ENGINE, HTTP } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { formatCents, formatCount } from "./text.js";
 import { ensureInputTopic, ensureOutputTopics, type TopicNames } from "./topics.js";
 import { purchaseTopology } from "./topology.js";
 
-export type DemoSettings = SimulatorSettings & TopicNames & Values<typeof ENGINE>;
+export type DemoSettings = SimulatorSettings & TopicNames & Values<typeof ENGINE & typeof HTTP>;
 
+const APPLICATION_ID = "purchases-demo";
 /** How long the pipeline may take for what is left when nothing more is produced. */
 const SETTLE_MAX_MS = 30_000;
 /** Somebody waits at the keyboard: within the ten seconds that a signal may take. */
@@ -45,6 +57,7 @@ export async function demo(settings: DemoSettings, io: CommandIo): Promise<numbe
 class Demo {
   readonly #settings: DemoSettings;
   readonly #io: CommandIo;
+  readonly #topology: ProcessorTopology;
   readonly #streams: KafkaStreams;
   readonly #client: EmbeddedTransport;
   readonly #account = new Account();
@@ -58,9 +71,9 @@ class Demo {
     this.#io = io;
     this.#client = new EmbeddedTransport({ log });
     this.#console = new LiveConsole(settings, io.stdout, io.environment);
-    const topology = purchaseTopology({ ...settings, emit: "update" }).build();
-    this.#streams = new KafkaStreams(topology, {
-      applicationId: "purchases-demo",
+    this.#topology = purchaseTopology({ ...settings, emit: "update" }).build();
+    this.#streams = new KafkaStreams(this.#topology, {
+      applicationId: APPLICATION_ID,
       transport: new EmbeddedTransport({ log }),
       stateDir,
       commitIntervalMs: settings.commitIntervalMs,
@@ -75,6 +88,13 @@ class Demo {
     await this.#client.connect();
     await ensureInputTopic(this.#client.topics, { topic, partitions, replicationFactor: -1 });
     await ensureOutputTopics(this.#client.topics, this.#settings, { partitions, replicationFactor: -1 });
+    const page = purchasePage(this.#streams, {
+      applicationId: APPLICATION_ID,
+      topology: this.#topology,
+      transport: this.#client,
+      topics: this.#settings,
+    });
+    const endpoints = await this.#serve(page);
     const reader = this.#openReader();
     await reader.start();
     const reading = reader.run();
@@ -84,6 +104,7 @@ class Demo {
       if (state === "ERROR") this.#failed.abort();
     });
     this.#console.start();
+    this.#console.print(`page at http://${endpoints.host}:${endpoints.port}/`);
     try {
       await this.#streams.start();
       await this.#produce();
@@ -92,10 +113,25 @@ class Demo {
       await this.#streams.close();
       this.#readerEnd.abort();
       await reading;
+      await page.close();
+      await endpoints.close();
       this.#console.stop();
       await this.#client.close();
     }
     return this.#conclude();
+  }
+
+  /** Two demos on one machine should both run, so the usual port may give way; one that was asked for may not. */
+  async #serve(page: Dashboard): Promise<HttpEndpoints> {
+    const { httpHost: host, httpPort: port, httpToken: token } = this.#settings;
+    const options: HttpOptions = { host, port, token, routes: () => page.routes };
+    try {
+      return await serveHttp(this.#streams, options);
+    } catch (error) {
+      const isTaken = error instanceof FatalError && error.code === "HTTP_PORT_IN_USE";
+      if (!isTaken || port !== HTTP.httpPort.default) throw error;
+      return serveHttp(this.#streams, { ...options, port: 0 });
+    }
   }
 
   #openReader(): TopicReader {

@@ -38,8 +38,10 @@ export async function live(settings: ConnectionSettings & FormatSettings & Topic
   return 0;
 }
 
-/** Turns what is no JSON into it, as the console reads it; undefined where everything is JSON. */
-function jsonOf(settings: FormatSettings & TopicNames): ((record: ReadRecord) => Promise<ReadRecord>) | undefined {
+/** Turns what is no JSON into it, as console and page read it; undefined where everything is JSON. */
+export function jsonOf(
+  settings: FormatSettings & TopicNames,
+): (<R extends Pick<ReadRecord, "topic" | "value">>(record: R) => Promise<R>) | undefined {
   const registry = connectRegistry(settings);
   if (registry === undefined) return undefined;
   const { readers } = avroFormat(registry, settings, "");

@@ -1,8 +1,11 @@
-import { run, type Transport } from "millrace";
+import { type HttpRoute, type KafkaStreams, run, type Transport } from "millrace";
+import type { Dashboard } from "millrace/dashboard";
 import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
 import { JSON_FORMAT } from "./format.js";
 import type { CommandIo } from "./io.js";
+import { jsonOf } from "./live.js";
+import { purchasePage } from "./page.js";
 import { connectRegistry, type FormatSettings } from "./registry.js";
 import type { RestoreBar } from "./restore-bar.js";
 import type { COMPRESSION, EMISSION, ENGINE, EXPECTED, HTTP, INSTANCE, REPLICATION } from "./setting-table.js";
@@ -52,12 +55,18 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
     logger: io.logger,
     onSourcesFound: () => makeOutputTopics(transport, settings, io),
   };
+  let page: Dashboard | undefined;
+  const routes = (streams: KafkaStreams): readonly HttpRoute[] => {
+    page = purchasePage(streams, { applicationId, topology, transport, topics: settings, toJson: jsonOf(settings) });
+    return page.routes;
+  };
   try {
     return await run(topology, config, {
-      http: { host: settings.httpHost, port: settings.httpPort, token: settings.httpToken },
+      http: { host: settings.httpHost, port: settings.httpPort, token: settings.httpToken, routes },
       onStart: (streams) => bar.watch(() => streams.status),
     });
   } finally {
+    await page?.close();
     bar.stop();
   }
 }

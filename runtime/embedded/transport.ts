@@ -29,6 +29,7 @@ export type EmbeddedTransportOptions = EmbeddedLogOptions | { readonly log: Embe
  * `EmbeddedLog`; another process cannot share it.
  */
 export class EmbeddedTransport implements Transport {
+  readonly allowsThreads = false;
   readonly topics: TopicAdmin;
   readonly #options: EmbeddedTransportOptions;
   readonly #open = new Set<{ close(): Promise<void> }>();
@@ -130,6 +131,14 @@ class EmbeddedTopicAdmin implements TopicAdmin {
     options: { readonly requireStable: boolean },
   ): Promise<readonly CommittedOffset[]> {
     return (await this.#ready()).committedOffsets(groupId, partitions, options.requireStable);
+  }
+
+  async removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void> {
+    const { groups } = await this.#ready();
+    for (const groupInstanceId of groupInstanceIds) {
+      const memberId = groups.holder(groupId, groupInstanceId);
+      if (memberId !== undefined) groups.leave(groupId, memberId);
+    }
   }
 
   async #ready(): Promise<EmbeddedLog> {

@@ -29,6 +29,11 @@ interface LeaderQuestion<P extends TopicPartition, R extends PartitionOutcome> {
   readonly request: (partitions: readonly P[], timeoutMs: number) => WireRequest<readonly R[]>;
 }
 
+interface LeaveAnswer {
+  readonly errorCode: number;
+  readonly members: readonly { readonly errorCode: number }[];
+}
+
 /** Topics and offsets. KafkaJS's own admin is not used: it retries what is missing for seconds, and hides error codes. */
 export class KafkaJsTopicAdmin implements TopicAdmin {
   readonly #cluster: Cluster;
@@ -216,6 +221,23 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
         return { topic, partition, offset: offset < 0 ? undefined : offset, metadata };
       });
     });
+  }
+
+  async removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void> {
+    for (const groupInstanceId of groupInstanceIds) {
+      // Without a member id whoever has this instance id is meant, as Kafka's own admin client does it.
+      const request = kafkaJsRequest<LeaveAnswer>("LeaveGroup", { groupId, memberId: "", groupInstanceId });
+      const errorCodeOf = ({ errorCode, members }: LeaveAnswer): number => {
+        const code = errorCode === CODE.NONE ? (members[0]?.errorCode ?? CODE.NONE) : errorCode;
+        return code === CODE.UNKNOWN_MEMBER_ID ? CODE.NONE : code;
+      };
+      await this.#cluster.retrying(`remove ${groupInstanceId} from group ${groupId}`, (deadline) =>
+        this.#cluster.sendToCoordinator("group", groupId, request, {
+          timeoutMs: Math.max(1, deadline.leftMs),
+          errorCodeOf,
+        }),
+      );
+    }
   }
 
   /** Tries until every topic has its outcome; `fine` is the error that says that there was nothing to do, `operation` what has to be granted. */

@@ -29,6 +29,7 @@ export interface KafkaJsTransportOptions {
 
 /** Apache Kafka (2.8 or later) through KafkaJS's connections. */
 export class KafkaJsTransport implements Transport {
+  readonly allowsThreads = true;
   readonly topics: TopicAdmin;
   readonly #client: KafkaJsClient;
   readonly #options: KafkaJsTransportOptions;

@@ -25,6 +25,11 @@ export class LocalThread implements Thread {
     };
   }
 
+  /** Commits made since it began. */
+  get commits(): number {
+    return this.#thread.commits;
+  }
+
   async start(): Promise<void> {
     // Everything it needs is here.
   }

@@ -1,3 +1,4 @@
+import type { Layout } from "../local-state.js";
 import type { SessionPhase } from "../stream-session.js";
 
 export interface TaskStatus {
@@ -16,6 +17,8 @@ export interface ThreadState {
   /** Why it is in this phase, for people. */
   readonly reason: string;
   readonly tasks: readonly TaskStatus[];
+  /** As of the last join. */
+  readonly layout?: Layout | undefined;
 }
 
 /** One stream thread of an instance, wherever it runs. */

@@ -47,6 +47,21 @@ export function groupRules(log: SuiteLog): void {
     expect(text((await join(first, "a3")).assignment)).toBe("i-1 of i-1:a3");
   });
 
+  test("a static member that stopped and will not come back can be removed: the others join again without it", async () => {
+    const groupId = unique("group");
+    const first = log.member(groupId, { groupInstanceId: "i-1" });
+    await join(first, "a");
+    const second = log.member(groupId, { groupInstanceId: "i-2", transport: await log.another() });
+    await joinBoth(first, second);
+
+    await second.close();
+    await log.transport.topics.removeMembers(groupId, ["i-2", "never-there"]);
+    await within("the first member hears that the second is gone", first.changed());
+    expect(first.status).toBe("rebalancing");
+    expect(text((await join(first, "a3")).assignment)).toBe("i-1 of i-1:a3");
+    await log.transport.topics.removeMembers(unique("group"), ["never-there"]);
+  });
+
   test("an assign function may be asynchronous, and members it gives nothing get an empty assignment", async () => {
     const member = log.member(unique("group"));
     const generation = await within(

@@ -25,6 +25,7 @@ const READ_WEIGHT = 0.15;
 
 /** One process's way to the embedded log, through the network's faults. */
 export class FaultyTransport implements Transport {
+  readonly allowsThreads = false;
   readonly topics: TopicAdmin;
   readonly #inner: EmbeddedTransport;
 
@@ -113,6 +114,8 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
         work: () => inner.committedOffsets(groupId, partitions, options),
         ...read,
       }),
+    removeMembers: (groupId, groupInstanceIds) =>
+      send({ what: "removeMembers", work: () => inner.removeMembers(groupId, groupInstanceIds), mayRepeat: true }),
   };
 }
 

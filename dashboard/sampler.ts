@@ -1,0 +1,280 @@
+import type { Registry } from "prom-client";
+import type { KafkaStreams, StreamsStatus } from "../runtime/streams.js";
+import { type Buckets, bucketsOf, quantileBetween } from "./buckets.js";
+import type { EdgeMeter } from "./graph.js";
+import type { HistoryPoint, SeriesName, Snapshot, StoreRow, TaskRow, Totals } from "./messages.js";
+import { SERIES } from "./messages.js";
+import { by, type Reading, readings, total } from "./readings.js";
+
+/** Tasks that a page is told of; of more it is told how many. */
+const TASKS_MAX = 400;
+/** Rates are over about this long: shorter ones jump, as commits come in bursts. */
+const RATE_OVER_MS = 3_000;
+/** Counting rows reads the whole store: at most this share of the time. */
+const ROW_COUNT_SHARE = 0.002;
+const ROW_COUNT_EVERY_MS = 2_000;
+
+/** What the sampler needs of an application: its public face. */
+export type SampledStreams = Pick<KafkaStreams, "status"> & { readonly metrics: { readonly registry: Registry } };
+
+export type Sample = Omit<Snapshot, "panels" | "point"> & { readonly point: HistoryPoint };
+
+interface Counters {
+  readonly atMs: number;
+  readonly consumed: ReadonlyMap<string, number>;
+  readonly produced: ReadonlyMap<string, number>;
+  readonly processed: ReadonlyMap<string, number>;
+  readonly deadLetters: ReadonlyMap<string, number>;
+  /** Null where the engine does not count them. */
+  readonly late: number | null;
+  readonly droppedLate: number;
+  readonly lateness: Buckets;
+  readonly commitSeconds: Buckets;
+}
+
+export interface SamplerOptions {
+  readonly streams: SampledStreams;
+  readonly meters: readonly (EdgeMeter | undefined)[];
+  /** Names of stores, and the changelog topic of each; undefined for one without. */
+  readonly stores: readonly { readonly name: string; readonly changelog: string | undefined }[];
+}
+
+/**
+ * Reads what the engine counts, and makes rates of it. It looks at the registry and the status only, both kept anyway, so
+ * that records cost the same with and without a page.
+ */
+export class Sampler {
+  readonly #options: SamplerOptions;
+  readonly #past: Counters[] = [];
+  #rows: ReadonlyMap<string, number> = new Map();
+  #rowsAtMs: number | null = null;
+  #nextRowCountMs = 0;
+
+  constructor(options: SamplerOptions) {
+    this.#options = options;
+  }
+
+  async sample(nowMs: number): Promise<Sample> {
+    const { status, metrics } = this.#options.streams;
+    const registry = metrics.registry;
+    const read = (name: string): Promise<readonly Reading[]> => readings(registry, name);
+    const [dropped, lag, streamTime] = await Promise.all(
+      ["records_dropped_total", "consumer_lag_records", "stream_time_timestamp_seconds"].map(read),
+    );
+    const counters = await this.#counters(nowMs, dropped ?? []);
+    const before = this.#before(nowMs);
+    this.#past.push(counters);
+    const rates = new Rates(before ?? counters, counters);
+    await this.#countRows(registry, nowMs);
+    const streamTimes = (streamTime ?? []).map(({ value }) => value * 1_000);
+    const totals = await this.#totals(registry, counters, rates, { dropped: dropped ?? [], lag: lag ?? [] });
+    return {
+      atMs: nowMs,
+      point: pointOf(nowMs, {
+        consumedPerSecond: rates.consumed(),
+        producedPerSecond: rates.produced(),
+        lag: totals.lag,
+        streamTimeBehindMs: streamTimes.length === 0 ? null : nowMs - Math.min(...streamTimes),
+        latenessP50Ms: rates.latenessMs(0.5),
+        latenessP99Ms: rates.latenessMs(0.99),
+        latePerSecond: rates.late(),
+        droppedLatePerSecond: rates.droppedLate(),
+        commitP50Ms: rates.commitMs(0.5),
+        commitP99Ms: rates.commitMs(0.99),
+      }),
+      state: status.state,
+      reason: status.reason,
+      totals,
+      tasks: taskRows(status, lag ?? [], streamTime ?? []),
+      tasksLeftOut: Math.max(0, status.tasks.length - TASKS_MAX),
+      stores: await this.#storeRows(registry, rates),
+      edgeRates: this.#options.meters.map((meter) => (meter === undefined ? null : this.#edgeRate(meter, rates))),
+    };
+  }
+
+  async #counters(nowMs: number, dropped: readonly Reading[]): Promise<Counters> {
+    const { registry } = this.#options.streams.metrics;
+    const [consumed, produced, processed, deadLetters, late, lateness, commitSeconds] = await Promise.all([
+      readings(registry, "records_consumed_total"),
+      readings(registry, "records_produced_total"),
+      readings(registry, "records_processed_total"),
+      readings(registry, "dead_letter_records_total"),
+      readings(registry, "records_late_total"),
+      readings(registry, "record_lateness_seconds", "_bucket"),
+      readings(registry, "commit_duration_seconds", "_bucket"),
+    ]);
+    return {
+      atMs: nowMs,
+      consumed: by(consumed, "topic"),
+      produced: by(produced, "topic"),
+      processed: by(processed, "node"),
+      deadLetters: by(deadLetters, "topic"),
+      late: late.length === 0 ? null : total(late),
+      droppedLate: total(dropped.filter(({ labels }) => labels.reason === "late")),
+      lateness: bucketsOf(lateness),
+      commitSeconds: bucketsOf(commitSeconds),
+    };
+  }
+
+  /** The reading that rates are taken from; older ones are forgotten. */
+  #before(nowMs: number): Counters | undefined {
+    while (this.#past.length > 1 && nowMs - (this.#past[1]?.atMs ?? nowMs) >= RATE_OVER_MS) this.#past.shift();
+    return this.#past[0];
+  }
+
+  async #totals(
+    registry: Registry,
+    counters: Counters,
+    rates: Rates,
+    known: { readonly dropped: readonly Reading[]; readonly lag: readonly Reading[] },
+  ): Promise<Totals> {
+    const sum = async (name: string): Promise<number> => total(await readings(registry, name));
+    const commits = by(await readings(registry, "commits_total"), "result");
+    return {
+      records: sumOf(counters.consumed),
+      recordsPerSecond: rates.consumed() ?? 0,
+      producedPerSecond: rates.produced() ?? 0,
+      lag: total(known.lag),
+      commits: commits.get("ok") ?? 0,
+      failedCommits: commits.get("failed") ?? 0,
+      taskFailures: await sum("task_failures_total"),
+      dropped: total(known.dropped),
+      droppedLate: counters.droppedLate,
+      deadLetters: sumOf(counters.deadLetters),
+      bufferedBytes: await sum("buffered_bytes"),
+      rebalances: await sum("rebalances_total"),
+    };
+  }
+
+  async #storeRows(registry: Registry, rates: Rates): Promise<readonly StoreRow[]> {
+    const remaining = by(await readings(registry, "restore_remaining_records"), "store");
+    const restored = by(await readings(registry, "restored_records_total"), "store");
+    return this.#options.stores.map(({ name, changelog }) => ({
+      name,
+      rows: this.#rows.get(name) ?? null,
+      rowsAtMs: this.#rowsAtMs,
+      restoreRemaining: remaining.get(name) ?? 0,
+      restored: restored.get(name) ?? 0,
+      changelogPerSecond: changelog === undefined ? 0 : (rates.producedTo(changelog) ?? 0),
+    }));
+  }
+
+  /** As often as its own cost allows. */
+  async #countRows(registry: Registry, nowMs: number): Promise<void> {
+    if (nowMs < this.#nextRowCountMs) return;
+    const beganMs = performance.now();
+    this.#rows = by(await readings(registry, "store_rows"), "store");
+    this.#rowsAtMs = nowMs;
+    const tookMs = performance.now() - beganMs;
+    this.#nextRowCountMs = nowMs + Math.max(ROW_COUNT_EVERY_MS, tookMs / ROW_COUNT_SHARE);
+  }
+
+  #edgeRate(meter: EdgeMeter, rates: Rates): number | null {
+    switch (meter.by) {
+      case "consumed":
+        return rates.consumedFrom(meter.topics);
+      case "produced":
+        return rates.producedTo(meter.topic);
+      case "dead-letter":
+        return rates.deadLettersTo(meter.topic);
+      case "changelog": {
+        const changelog = this.#options.stores.find(({ name }) => name === meter.store)?.changelog;
+        return changelog === undefined ? null : rates.producedTo(changelog);
+      }
+      case "processed":
+        return rates.processedBy(meter.node);
+    }
+  }
+}
+
+/** What happened between two readings, per second. A counter that is not there yet has counted nothing. */
+class Rates {
+  readonly #before: Counters;
+  readonly #now: Counters;
+
+  constructor(before: Counters, now: Counters) {
+    this.#before = before;
+    this.#now = now;
+  }
+
+  consumed(): number | null {
+    return this.#perSecond((counters) => sumOf(counters.consumed));
+  }
+
+  produced(): number | null {
+    return this.#perSecond((counters) => sumOf(counters.produced));
+  }
+
+  consumedFrom(topics: readonly string[]): number | null {
+    return this.#perSecond(({ consumed }) => topics.reduce((sum, topic) => sum + (consumed.get(topic) ?? 0), 0));
+  }
+
+  producedTo(topic: string): number | null {
+    return this.#perSecond(({ produced }) => produced.get(topic) ?? 0);
+  }
+
+  deadLettersTo(topic: string): number | null {
+    return this.#perSecond(({ deadLetters }) => deadLetters.get(topic) ?? 0);
+  }
+
+  /** Null where the engine does not count by node. */
+  processedBy(node: string): number | null {
+    if (!this.#now.processed.has(node)) return null;
+    return this.#perSecond(({ processed }) => processed.get(node) ?? 0);
+  }
+
+  late(): number | null {
+    return this.#now.late === null ? null : this.#perSecond(({ late }) => late ?? 0);
+  }
+
+  droppedLate(): number | null {
+    return this.#perSecond(({ droppedLate }) => droppedLate);
+  }
+
+  latenessMs(quantile: number): number | null {
+    const seconds = quantileBetween(this.#before.lateness, this.#now.lateness, quantile);
+    return seconds === null ? null : seconds * 1_000;
+  }
+
+  commitMs(quantile: number): number | null {
+    const seconds = quantileBetween(this.#before.commitSeconds, this.#now.commitSeconds, quantile);
+    return seconds === null ? null : seconds * 1_000;
+  }
+
+  #perSecond(of: (counters: Counters) => number): number | null {
+    const elapsedMs = this.#now.atMs - this.#before.atMs;
+    return elapsedMs <= 0 ? null : ((of(this.#now) - of(this.#before)) * 1_000) / elapsedMs;
+  }
+}
+
+function taskRows(status: StreamsStatus, lag: readonly Reading[], streamTime: readonly Reading[]): readonly TaskRow[] {
+  const times = new Map(
+    streamTime.map(({ labels, value }) => [`${labels.subtopology}_${labels.partition}`, value * 1_000]),
+  );
+  // Lag has the partition, not the sub-topology: with one sub-topology they are the same thing.
+  const isSingle = status.tasks.every(({ id }) => id.startsWith("0_"));
+  const lags = isSingle ? by(lag, "partition") : new Map<string, number>();
+  return status.tasks.slice(0, TASKS_MAX).map(({ id, state, done, total: all }) => ({
+    id,
+    state,
+    done: done ?? null,
+    total: all ?? null,
+    lag: lags.get(id.slice(id.indexOf("_") + 1)) ?? null,
+    streamTimeMs: times.get(id) ?? null,
+  }));
+}
+
+function pointOf(atMs: number, values: Readonly<Record<SeriesName, number | null>>): HistoryPoint {
+  return { atMs, values: SERIES.map((name) => round(values[name])) };
+}
+
+/** Three digits behind the point are more than a plot can show. */
+function round(value: number | null): number | null {
+  return value === null ? null : Math.round(value * 1_000) / 1_000;
+}
+
+function sumOf(counts: ReadonlyMap<string, number>): number {
+  let sum = 0;
+  for (const count of counts.values()) sum += count;
+  return sum;
+}

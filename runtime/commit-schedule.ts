@@ -1,0 +1,112 @@
+import type { Committer } from "./commit.js";
+import { CommitPace } from "./commit-pace.js";
+import type { ResolvedConfig } from "./config.js";
+import { FencedError } from "./errors.js";
+import type { StreamTask } from "./task.js";
+import type { TaskSet } from "./task-set.js";
+import type { GroupMetadata } from "./transport.js";
+import type { Wakeup } from "./wakeup.js";
+
+/** Says when the tasks commit, and has one commit on its way beside the processing. */
+export class CommitSchedule {
+  readonly #committer: Committer;
+  readonly #tasks: TaskSet;
+  readonly #config: ResolvedConfig;
+  readonly #wakeup: Wakeup;
+  readonly #pace: CommitPace;
+  #inFlight: Promise<void> | undefined;
+  #failure: unknown;
+  #commits = 0;
+
+  constructor(options: {
+    readonly committer: Committer;
+    readonly tasks: TaskSet;
+    readonly config: ResolvedConfig;
+    readonly wakeup: Wakeup;
+  }) {
+    this.#committer = options.committer;
+    this.#tasks = options.tasks;
+    this.#config = options.config;
+    this.#wakeup = options.wakeup;
+    this.#pace = new CommitPace(options.config.commitIntervalMs);
+  }
+
+  /** Commits made. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  /** What a commit threw: nothing may be committed after it. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** A full buffer waits for the commit in flight, and nothing is processed meanwhile: that is the bound of the buffer. */
+  get isHoldingBack(): boolean {
+    return this.#inFlight !== undefined && this.#isFull;
+  }
+
+  /** How long there is nothing to commit, at most `maxMs`. */
+  idleMs(maxMs: number): number {
+    if (this.#inFlight !== undefined || this.#tasks.dirty.length === 0) return maxMs;
+    return Math.min(maxMs, this.#pace.leftMs(performance.now()));
+  }
+
+  /**
+   * Begins a commit when it is time or the buffers are full, and none is on its way. For a loop to call whenever it comes
+   * around. `isDrained`: nothing is left to process, so that it may come before its time.
+   */
+  tick(group: GroupMetadata | undefined, { isDrained }: { readonly isDrained: boolean }): void {
+    if (this.#inFlight !== undefined) return;
+    const nowMs = performance.now();
+    const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
+    if (isTime || this.#isFull) this.#start(group);
+  }
+
+  /** Ends with everything committed that was processed, or with a failure. */
+  async commitAll(group: GroupMetadata | undefined): Promise<void> {
+    await this.#inFlight;
+    if (this.#failure !== undefined) return;
+    this.#start(group);
+    await this.#inFlight;
+  }
+
+  /** Resolves when no commit is on its way. */
+  async settled(): Promise<void> {
+    await this.#inFlight;
+  }
+
+  get #isFull(): boolean {
+    return this.#tasks.cacheBytes >= this.#config.cacheBytesMax;
+  }
+
+  #start(group: GroupMetadata | undefined): void {
+    const dirty = this.#tasks.dirty;
+    if (dirty.length === 0) return;
+    this.#pace.began(performance.now());
+    this.#inFlight = this.#commit(dirty, group);
+  }
+
+  async #commit(tasks: readonly StreamTask[], group: GroupMetadata | undefined): Promise<void> {
+    const { metrics } = this.#config;
+    const beganMs = performance.now();
+    try {
+      if (group === undefined) throw new FencedError("there is no generation to commit under");
+      await this.#committer.commit(
+        tasks.map((task) => task.take()),
+        group,
+      );
+      this.#commits++;
+      this.#tasks.confirmed(tasks);
+      metrics.counter("commits_total", { result: "ok" }).value++;
+      metrics.histogram("commit_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
+    } catch (error) {
+      metrics.counter("commits_total", { result: "failed" }).value++;
+      this.#failure = error;
+    } finally {
+      this.#pace.ended(beganMs, performance.now());
+      this.#inFlight = undefined;
+      this.#wakeup.wake();
+    }
+  }
+}
