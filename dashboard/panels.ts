@@ -1,11 +1,20 @@
 import type { Column, LookupAnswer, PanelData, PanelDescription, Row } from "./messages.js";
 
+export interface PanelRows {
+  /** At most `PANEL_ROWS_MAX` of them are shown: the most important first. */
+  readonly rows: readonly Row[];
+  /** One line about the whole. */
+  readonly summary: string;
+  /** Not read again before, where reading is dear; `everyMs` where that is longer. */
+  readonly againInMs?: number;
+}
+
 /** A table of the application's own on the page, read again and again while somebody looks. */
 export interface Panel extends PanelDescription {
   /** At least this long between two reads. */
   readonly everyMs: number;
-  /** What is shown now: at most `PANEL_ROWS_MAX` rows, the most important first. An error is shown, and it is tried again. */
-  read(): Promise<{ readonly rows: readonly Row[]; readonly summary: string }>;
+  /** What is shown now. An error is shown, and it is tried again. */
+  read(): Promise<PanelRows>;
   close?(): Promise<void>;
 }
 
@@ -17,7 +26,7 @@ export interface Lookup {
   readonly label: string;
   readonly placeholder: string;
   readonly columns: readonly Column[];
-  find(text: string): Promise<{ readonly rows: readonly Row[]; readonly summary: string }>;
+  find(text: string): Promise<Omit<PanelRows, "againInMs">>;
 }
 
 export const PANEL_ROWS_MAX = 100;
@@ -48,7 +57,8 @@ export class PanelReader {
 
   async #read(): Promise<void> {
     try {
-      const { rows, summary } = await this.panel.read();
+      const { rows, summary, againInMs = 0 } = await this.panel.read();
+      this.#nextMs = Math.max(this.#nextMs, Date.now() + againInMs);
       this.data = { rows: rows.slice(0, PANEL_ROWS_MAX), summary, atMs: Date.now(), trouble: null };
     } catch (error) {
       this.data = { ...this.data, trouble: error instanceof Error ? error.message : String(error) };

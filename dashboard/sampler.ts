@@ -19,6 +19,8 @@ export type SampledStreams = Pick<KafkaStreams, "status"> & { readonly metrics: 
 
 export type Sample = Omit<Snapshot, "panels" | "point"> & { readonly point: HistoryPoint };
 
+type HistogramName = "latency" | "lateness" | "commits";
+
 interface Counters {
   readonly atMs: number;
   readonly consumed: ReadonlyMap<string, number>;
@@ -28,8 +30,8 @@ interface Counters {
   /** Null where the engine does not count them. */
   readonly late: number | null;
   readonly droppedLate: number;
-  readonly lateness: Buckets;
-  readonly commitSeconds: Buckets;
+  /** Seconds. */
+  readonly histograms: Readonly<Record<HistogramName, Buckets>>;
 }
 
 export interface SamplerOptions {
@@ -66,7 +68,6 @@ export class Sampler {
     this.#past.push(counters);
     const rates = new Rates(before ?? counters, counters);
     await this.#countRows(registry, nowMs);
-    const streamTimes = (streamTime ?? []).map(({ value }) => value * 1_000);
     const totals = await this.#totals(registry, counters, rates, { dropped: dropped ?? [], lag: lag ?? [] });
     return {
       atMs: nowMs,
@@ -74,13 +75,14 @@ export class Sampler {
         consumedPerSecond: rates.consumed(),
         producedPerSecond: rates.produced(),
         lag: totals.lag,
-        streamTimeBehindMs: streamTimes.length === 0 ? null : nowMs - Math.min(...streamTimes),
-        latenessP50Ms: rates.latenessMs(0.5),
-        latenessP99Ms: rates.latenessMs(0.99),
+        latencyP50Ms: rates.quantileMs("latency", 0.5),
+        latencyP99Ms: rates.quantileMs("latency", 0.99),
+        latenessP50Ms: rates.quantileMs("lateness", 0.5),
+        latenessP99Ms: rates.quantileMs("lateness", 0.99),
         latePerSecond: rates.late(),
         droppedLatePerSecond: rates.droppedLate(),
-        commitP50Ms: rates.commitMs(0.5),
-        commitP99Ms: rates.commitMs(0.99),
+        commitP50Ms: rates.quantileMs("commits", 0.5),
+        commitP99Ms: rates.quantileMs("commits", 0.99),
       }),
       state: status.state,
       reason: status.reason,
@@ -94,12 +96,13 @@ export class Sampler {
 
   async #counters(nowMs: number, dropped: readonly Reading[]): Promise<Counters> {
     const { registry } = this.#options.streams.metrics;
-    const [consumed, produced, processed, deadLetters, late, lateness, commitSeconds] = await Promise.all([
+    const [consumed, produced, processed, deadLetters, late, latency, lateness, commits] = await Promise.all([
       readings(registry, "records_consumed_total"),
       readings(registry, "records_produced_total"),
-      readings(registry, "records_processed_total"),
+      readings(registry, "node_records_total"),
       readings(registry, "dead_letter_records_total"),
       readings(registry, "records_late_total"),
+      readings(registry, "record_e2e_latency_seconds", "_bucket"),
       readings(registry, "record_lateness_seconds", "_bucket"),
       readings(registry, "commit_duration_seconds", "_bucket"),
     ]);
@@ -111,8 +114,7 @@ export class Sampler {
       deadLetters: by(deadLetters, "topic"),
       late: late.length === 0 ? null : total(late),
       droppedLate: total(dropped.filter(({ labels }) => labels.reason === "late")),
-      lateness: bucketsOf(lateness),
-      commitSeconds: bucketsOf(commitSeconds),
+      histograms: { latency: bucketsOf(latency), lateness: bucketsOf(lateness), commits: bucketsOf(commits) },
     };
   }
 
@@ -231,13 +233,8 @@ class Rates {
     return this.#perSecond(({ droppedLate }) => droppedLate);
   }
 
-  latenessMs(quantile: number): number | null {
-    const seconds = quantileBetween(this.#before.lateness, this.#now.lateness, quantile);
-    return seconds === null ? null : seconds * 1_000;
-  }
-
-  commitMs(quantile: number): number | null {
-    const seconds = quantileBetween(this.#before.commitSeconds, this.#now.commitSeconds, quantile);
+  quantileMs(name: HistogramName, quantile: number): number | null {
+    const seconds = quantileBetween(this.#before.histograms[name], this.#now.histograms[name], quantile);
     return seconds === null ? null : seconds * 1_000;
   }
 

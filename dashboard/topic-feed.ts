@@ -2,7 +2,7 @@ import { RecordCursor } from "../runtime/record-cursor.js";
 import type { Fetcher, Transport } from "../runtime/transport.js";
 import type { Headers, TopicPartition } from "../topology/record.js";
 import type { Column, Row } from "./messages.js";
-import type { Panel } from "./panels.js";
+import type { Panel, PanelRows } from "./panels.js";
 
 /** A record at the end of a topic. Key and value are copies. */
 export interface FeedRecord extends TopicPartition {
@@ -61,7 +61,7 @@ class TopicFeed {
     this.#options = options;
   }
 
-  async read(): Promise<{ readonly rows: readonly Row[]; readonly summary: string }> {
+  async read(): Promise<PanelRows> {
     const { topic, transport } = this.#options;
     const [description] = await transport.topics.describe([topic], "Read");
     if (description === undefined) return { rows: [], summary: `topic ${topic} is not there yet` };

@@ -35,9 +35,19 @@ const PLOTS: readonly PlotDescription[] = [
     format: count,
   },
   {
+    name: "latency",
+    title: "Latency",
+    note: "from a record's timestamp to its result in Kafka",
+    series: [
+      { of: "latencyP50Ms", label: "median", color: "--blue" },
+      { of: "latencyP99Ms", label: "99th percentile", color: "--amber" },
+    ],
+    format: duration,
+  },
+  {
     name: "commits",
     title: "Commits",
-    note: "from taking the changes to having them in Kafka and in the store",
+    note: "until changes are in Kafka and in the store",
     series: [
       { of: "commitP50Ms", label: "median", color: "--blue" },
       { of: "commitP99Ms", label: "99th percentile", color: "--amber" },
@@ -63,13 +73,6 @@ const PLOTS: readonly PlotDescription[] = [
       { of: "droppedLatePerSecond", label: "refused by every window", color: "--red" },
     ],
     format: perSecond,
-  },
-  {
-    name: "stream-time",
-    title: "Stream time behind the clock",
-    note: "the task that is furthest behind",
-    series: [{ of: "streamTimeBehindMs", label: "wall clock − event time", color: "--green" }],
-    format: duration,
   },
 ];
 
@@ -189,7 +192,11 @@ class PlotView {
           size: 58,
           space: 34,
           ticks: { show: false },
-          values: (_plot, splits) => splits.map((value) => (value === null ? "" : format(value))),
+          // Two ticks that would read the same are one.
+          values: (_plot, splits) => {
+            const texts = splits.map((value) => (value === null ? "" : format(value)));
+            return texts.map((text, at) => (text === texts[at - 1] ? "" : text));
+          },
         },
       ],
       series: [
@@ -209,8 +216,8 @@ class PlotView {
 
 function rangeOf(low: number | null, high: number | null): [number, number] {
   const bottom = Math.min(0, low ?? 0);
-  const top = Math.max(0, high ?? 1);
-  const span = top - bottom || 1;
+  const top = Math.max(0, high ?? 0) || 1;
+  const span = top - bottom;
   return [bottom < 0 ? bottom - span * 0.08 : 0, top + span * 0.12];
 }
 
