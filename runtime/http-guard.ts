@@ -4,7 +4,11 @@ import { BlockList, isIP } from "node:net";
 import { HttpError } from "./http-router.js";
 
 /** What a client has to show: as `Authorization: Bearer <token>`, or as the password of a Basic login, which is what a browser asks for. */
-const CHALLENGE = 'Bearer realm="millrace", Basic realm="millrace (the password is the token)", charset="UTF-8"';
+const CHALLENGES = [
+  // A header line each: Chromium reads one challenge per line, and with Bearer in front it would never ask.
+  'Basic realm="millrace (the password is the token)", charset="UTF-8"',
+  'Bearer realm="millrace"',
+];
 
 /** `none`: typed by the user, or a bookmark. */
 const OWN_SITES: ReadonlySet<unknown> = new Set(["same-origin", "none"]);
@@ -65,7 +69,7 @@ export class HttpGuard {
       given === undefined
         ? "a token is needed: Authorization: Bearer <token>, or the token as the password of a Basic login"
         : "the token is not the right one";
-    throw new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": CHALLENGE });
+    throw new HttpError(401, "UNAUTHORIZED", message, { "www-authenticate": CHALLENGES });
   }
 }
 

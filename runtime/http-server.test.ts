@@ -152,7 +152,7 @@ describe("with a token", () => {
     await open(TOKEN);
     const answer = await ask(path, { headers: authorization === undefined ? {} : { authorization } });
     expect(answer).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
-    expect(answer.headers["www-authenticate"]).toMatch(/Bearer.*Basic/);
+    expect(answer.headers["www-authenticate"]).toMatch(/^Basic realm=.*, Bearer realm=/);
     expect(JSON.stringify(answer)).not.toContain(TOKEN);
   });
 

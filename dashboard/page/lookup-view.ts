@@ -34,7 +34,7 @@ export class LookupView {
     });
     this.#result = element(
       "div",
-      { class: "scroll tall", role: "region", "aria-label": `${title}: result`, tabindex: 0 },
+      { class: "scroll tall", role: "group", "aria-label": `${title}: result`, tabindex: 0 },
       table,
     );
     this.#result.hidden = true;

@@ -180,7 +180,7 @@ class PanelView {
     this.#table = new Table(table, title, columns);
     const head = element("div", { class: "head" }, element("h2", { id: `panel-${name}` }, title));
     head.append(element("span", { class: "stamp" }), this.#note);
-    const scroll = element("div", { class: "scroll tall", role: "region", "aria-label": title, tabindex: 0 }, table);
+    const scroll = element("div", { class: "scroll tall", role: "group", "aria-label": title, tabindex: 0 }, table);
     this.card = element("section", { class: "card panel", "aria-labelledby": `panel-${name}` }, head, scroll);
     this.card.dataset.panel = name;
   }
