@@ -11,7 +11,9 @@ const NO_SOURCES = /^(node_modules|dist|bench|examples|\.git|\.cache)(\/|$)|\.(t
 /** When the newest source of the app changed. */
 export async function changedMs(): Promise<number> {
   const names = await readdir(ROOT, { recursive: true });
-  const sources = names.filter((name) => /\.(ts|mjs|html|css)$/.test(name) && !NO_SOURCES.test(name.replaceAll("\\", "/")));
+  const sources = names.filter(
+    (name) => /\.(ts|mjs|html|css)$/.test(name) && !NO_SOURCES.test(name.replaceAll("\\", "/")),
+  );
   return Math.max(...(await Promise.all(sources.map(async (name) => (await stat(join(ROOT, name))).mtimeMs))));
 }
 
