@@ -48,8 +48,8 @@ run-producer: build ## make purchases into a topic with P partitions
 	@set -f; $(BROKERS); $(CLI) produce "--partitions=$$P" $$ARGS
 
 .PHONY: run-consumer
-run-consumer: build ## one instance of the pipeline on P partitions
-	@set -f; $(BROKERS); $(CLI) run "--partitions=$$P" $$ARGS
+run-consumer: build ## one instance of the pipeline on P partitions, with a thread for each core
+	@set -f; $(BROKERS); export THREADS="$${THREADS:-auto}"; $(CLI) run "--partitions=$$P" $$ARGS
 
 .PHONY: live
 live: build ## the live console on a running Kafka

@@ -53,7 +53,7 @@ test.each(["run", "produce", "live"])("`%s` without a broker says so in one line
 });
 
 test("every wrong setting has a line of its own", async () => {
-  const { code, error } = await command("run --threads 2 --kafka-brokers x:1", {
+  const { code, error } = await command("run --threads 0 --kafka-brokers x:1", {
     PROCESSING_GUARANTEE: "twice",
     HTTP_PORT: "x",
   });

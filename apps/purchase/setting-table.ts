@@ -2,6 +2,7 @@ import type { z } from "zod";
 import {
   brokers,
   byteSize,
+  countOrAuto,
   decimal,
   durationRange,
   kafkaName,
@@ -186,12 +187,12 @@ export const INSTANCE = {
     10_000,
     "more than the commit interval, at most the broker's maximum",
   ),
-  threads: setting("THREADS", wholeNumber(1, 1_024, 1), 1, "stream threads", {
-    notThereYet: (value) =>
-      value === 1
-        ? undefined
-        : `${value} threads are not there yet; use 1, and start more instances, each with its own STATE_DIR`,
-  }),
+  threads: setting<number | "auto">(
+    "THREADS",
+    countOrAuto(1, 1_024, 2),
+    1,
+    "stream threads; auto = one for each core, but no more than partitions are expected",
+  ),
   standbyReplicas: setting("STANDBY_REPLICAS", wholeNumber(0, 100, 0), 0, "copies of the state on other instances", {
     notThereYet: (value) => (value === 0 ? undefined : "standby replicas are not there yet; use 0"),
   }),

@@ -38,6 +38,16 @@ export function wholeNumber(min: number, max: number, example: number): z.ZodTyp
   return textSchema(read, `a whole number from ${min} to ${max}, for example ${example}`);
 }
 
+/** How many of something, or one for each core. */
+export function countOrAuto(min: number, max: number, example: number): z.ZodType<number | "auto", string> {
+  const read = (given: string): number | "auto" | undefined => {
+    const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+    if (given === "auto") return given;
+    return value >= min && value <= max ? value : undefined;
+  };
+  return textSchema(read, `auto, or a whole number from ${min} to ${max}, for example ${example}`);
+}
+
 export const replicationFactor = textSchema((given) => {
   const value = /^(-1|\d{1,5})$/.test(given) ? Number(given) : 0;
   return value === 0 ? undefined : value;

@@ -164,10 +164,12 @@ test.each([
   expect(found[0]).not.toContain("\n");
 });
 
-test.each([
-  ["THREADS", "2"],
-  ["STANDBY_REPLICAS", "1"],
-])("%s=%s says that it is not there yet", (key, value) => {
+test("threads are a number, or one for each core", () => {
+  expect(read({ THREADS: "3" }).threads).toBe(3);
+  expect(read({ THREADS: "auto" }).threads).toBe("auto");
+});
+
+test.each([["STANDBY_REPLICAS", "1"]])("%s=%s says that it is not there yet", (key, value) => {
   const found = faults({ [key]: value });
   expect(found).toHaveLength(1);
   expect(found[0]).toMatch(new RegExp(`^${key}: .*not there yet`));
@@ -184,7 +186,7 @@ test("avro needs a registry, and its user a password", () => {
 test("every fault is found at once, and one that came from a flag names both", () => {
   expect(faults({ HTTP_PORT: "x", EMIT: "y" }, { threads: "z" })).toEqual([
     'EMIT: "y" must be update or final',
-    'THREADS (--threads): "z" must be a whole number from 1 to 1024, for example 1',
+    'THREADS (--threads): "z" must be auto, or a whole number from 1 to 1024, for example 2',
     'HTTP_PORT: "x" must be a whole number from 0 to 65535, for example 8080',
   ]);
 });
