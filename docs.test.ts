@@ -31,8 +31,8 @@ test("the README lists every setting of the app that is there", () => {
     if (variable !== undefined) expect(rowsOf("README.md")).toContain(variable);
 });
 
-test("docs/operations.md lists every metric", () => {
-  expect(rowsOf("docs/operations.md")).toEqual(expect.arrayContaining(Object.keys(METRICS)));
+test("docs/metrics.md lists every metric", () => {
+  expect(rowsOf("docs/metrics.md")).toEqual(expect.arrayContaining(Object.keys(METRICS)));
 });
 
 test("docs/configuration.md lists every key of StreamsConfig, and no other", () => {

@@ -61,8 +61,10 @@ const ROOMS: Readonly<Record<string, Room>> = {
       ...["doors", "apps/purchase", "testing", "testing/kafka"],
       ...[...ENGINE, "serdes/schema-registry.ts", "runtime/kafkajs", "runtime/embedded"],
     ],
-    packages: ["better-sqlite3", "cli-progress", "cli-table3", "node:*"],
+    packages: ["better-sqlite3", "cli-progress", "cli-table3", "prom-client", "node:*"],
   },
+  // Writes and tests what looks at a running application: nothing of it is in the package.
+  monitoring: { rooms: ["metrics"], packages: ["@grafana/grafana-foundation-sdk", "node:*"] },
   "vitest.config.ts": { rooms: [], packages: ["vitest", "node:*"] },
   "tidy.test.ts": { rooms: [], packages: ["typescript"] },
   "readme.test.ts": { rooms: ["doors"], packages: ["typescript"] },

@@ -16,9 +16,13 @@ export {
   DROP_REASONS,
   ERROR_ACTIONS,
   ERROR_STAGES,
+  FAILURE_PHASES,
+  LATE_OUTCOMES,
   METRICS,
   type MetricDefinition,
   type MetricName,
   STATES,
   TASK_STATES,
+  THREAD_ACTIVITIES,
+  THREAD_STATES,
 } from "./table.js";

@@ -24,7 +24,9 @@ describe("the table of metrics", () => {
   test.each(definitions)("%s: its help is one sentence and its labels are known to end", (_, { help, labels }) => {
     expect(help).toMatch(/^[A-Z1].*[^.]$/);
     for (const label of Object.keys(labels))
-      expect(label).toMatch(/^(state|topic|partition|subtopology|node|reason|stage|action|result|store|metric)$/);
+      expect(label).toMatch(
+        /^(state|topic|partition|subtopology|node|reason|stage|action|result|store|metric|phase|outcome|thread|activity|version|node_version|guarantee|topology_hash)$/,
+      );
   });
 
   test.each(definitions)("%s: buckets are there for a histogram only, and rise", (_, { type, buckets }) => {

@@ -4,6 +4,7 @@ import type { ResolvedConfig } from "./config.js";
 import { FencedError } from "./errors.js";
 import type { StreamTask } from "./task.js";
 import type { TaskSet } from "./task-set.js";
+import type { ThreadClock } from "./thread-clock.js";
 import type { GroupMetadata } from "./transport.js";
 import type { Wakeup } from "./wakeup.js";
 
@@ -14,8 +15,10 @@ export class CommitSchedule {
   readonly #config: ResolvedConfig;
   readonly #wakeup: Wakeup;
   readonly #pace: CommitPace;
+  readonly #clock: ThreadClock;
   #inFlight: Promise<void> | undefined;
   #failure: unknown;
+  #beganMs: number | undefined;
   #commits = 0;
 
   constructor(options: {
@@ -23,12 +26,14 @@ export class CommitSchedule {
     readonly tasks: TaskSet;
     readonly config: ResolvedConfig;
     readonly wakeup: Wakeup;
+    readonly clock: ThreadClock;
   }) {
     this.#committer = options.committer;
     this.#tasks = options.tasks;
     this.#config = options.config;
     this.#wakeup = options.wakeup;
     this.#pace = new CommitPace(options.config.commitIntervalMs);
+    this.#clock = options.clock;
   }
 
   /** Commits made. */
@@ -90,10 +95,13 @@ export class CommitSchedule {
   async #commit(tasks: readonly StreamTask[], group: GroupMetadata | undefined): Promise<void> {
     const { metrics } = this.#config;
     const beganMs = performance.now();
+    if (this.#beganMs !== undefined)
+      metrics.histogram("commit_interval_seconds", {}).observe((beganMs - this.#beganMs) / 1000);
+    this.#beganMs = beganMs;
     try {
       if (group === undefined) throw new FencedError("there is no generation to commit under");
       await this.#committer.commit(
-        tasks.map((task) => task.take()),
+        this.#clock.during("commit", () => tasks.map((task) => task.take())),
         group,
       );
       this.#commits++;
@@ -102,6 +110,7 @@ export class CommitSchedule {
       metrics.histogram("commit_duration_seconds", {}).observe((performance.now() - beganMs) / 1000);
     } catch (error) {
       metrics.counter("commits_total", { result: "failed" }).value++;
+      this.#clock.failed("commit");
       this.#failure = error;
     } finally {
       this.#pace.ended(beganMs, performance.now());

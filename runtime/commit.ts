@@ -8,6 +8,7 @@ import type { Logger } from "./logger.js";
 import { Outputs } from "./outputs.js";
 import type { OutputBatch } from "./record-collector.js";
 import type { StreamTask, TaskCommit } from "./task.js";
+import type { ThreadClock } from "./thread-clock.js";
 import type { TopicDirectory } from "./topic-directory.js";
 import type { GroupMetadata, PartitionBatch, ProduceResult, Producer, TransactionalProducer } from "./transport.js";
 
@@ -21,6 +22,7 @@ export interface CommitterOptions {
   readonly handlers: ErrorHandlers;
   readonly metrics: StreamsMetrics;
   readonly logger: Logger;
+  readonly clock: ThreadClock;
   readonly now: () => number;
 }
 
@@ -68,7 +70,9 @@ export class Committer {
     if (!isExactlyOnce) await this.#send(outputs, (round) => this.#options.outputs.produce(round));
     const changelog = await this.#commitTransaction(commits, isExactlyOnce ? outputs : [], group);
     const wallClockMs = this.#options.now();
-    for (const commit of commits) commit.task.apply(commit, changelog.get(commit.task) ?? new Map(), wallClockMs);
+    this.#options.clock.during("commit", () => {
+      for (const commit of commits) commit.task.apply(commit, changelog.get(commit.task) ?? new Map(), wallClockMs);
+    });
   }
 
   async #commitTransaction(

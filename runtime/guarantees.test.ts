@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FAILURE_PHASES } from "../metrics/table.js";
 import { int64, string } from "../serdes/index.js";
 import { eventually, LogProbe } from "../testing/log-probe.suite.js";
 import { StreamsBuilder } from "../topology/dsl.js";
@@ -92,7 +93,10 @@ async function runWithRefusedCommits(guarantee: ProcessingGuarantee) {
   await streams.close();
   const result = {
     outputs: await outputs(),
-    failures: streams.metrics.counter("task_failures_total", {}).value,
+    failures: FAILURE_PHASES.reduce(
+      (sum, phase) => sum + streams.metrics.counter("task_failures_total", { phase }).value,
+      0,
+    ),
     wanted,
   };
   await client.close();

@@ -12,6 +12,10 @@ export interface NodeEnvironment {
   readonly clocks: Readonly<Record<string, Clock>>;
   store(name: string): StateStore;
   drop(node: string, reason: DropReason): void;
+  /** Of a node with a clock: how its `late` is counted. */
+  lateness(node: string): ProcessorContext["late"];
+  /** A cell that counts what a node is given. */
+  received(node: string): { value: number };
   sink(node: SinkNode): Receive;
   /** A row that a flush emitted is through: its effects stay. */
   rowDone(): void;
@@ -31,14 +35,17 @@ export function wireNodes(subTopology: SubTopology, environment: NodeEnvironment
   const flushing: Flushing = { active: false, inRow: false };
   const receivers = new Map<string, Receive>();
   const flushes: (() => void)[] = [];
-  for (const sink of subTopology.sinks) receivers.set(sink.name, named(sink.name, environment.sink(sink)));
+  for (const sink of subTopology.sinks)
+    receivers.set(sink.name, named(sink.name, environment.received(sink.name), environment.sink(sink)));
   // From the leaves up: whoever forwards finds its children wired already.
   for (const node of subTopology.processors.toReversed()) {
     const children = childrenOf(node.children, receivers);
     const processor = node.create(contextOf(node, children, environment, flushing));
     receivers.set(
       node.name,
-      named(node.name, (key, value, timestampMs) => processor.process(key, value, timestampMs)),
+      named(node.name, environment.received(node.name), (key, value, timestampMs) =>
+        processor.process(key, value, timestampMs),
+      ),
     );
     if (processor.flush !== undefined) flushes.unshift(flushOf(node.name, processor, flushing));
   }
@@ -79,6 +86,7 @@ function contextOf(
     forwardTo: (child, key, value, timestampMs) => children[child]?.(key, value, timestampMs),
     store: (name) => environment.store(name),
     drop: (reason) => environment.drop(node.name, reason),
+    late: node.timed ? environment.lateness(node.name) : () => undefined,
   };
 }
 
@@ -111,8 +119,9 @@ function rowByRow(node: string, forward: Receive, environment: NodeEnvironment, 
 }
 
 /** Whatever a user's code throws gets the name of the node that threw it, the innermost one; our own errors have their reaction already. */
-function named(node: string, receive: Receive): Receive {
+function named(node: string, received: { value: number }, receive: Receive): Receive {
   return (key, value, timestampMs) => {
+    received.value++;
     try {
       receive(key, value, timestampMs);
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
+import { THREAD_STATES } from "../metrics/table.js";
 import type { StreamThread } from "./stream-thread.js";
 import type { StreamTask } from "./task.js";
 
@@ -23,6 +24,21 @@ export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () 
         sum((task) => task.cacheBytes),
       ),
     ),
+    metrics.sample("store_cached_bytes", (sample) =>
+      sample(
+        {},
+        sum((task) => task.state.cachedBytes),
+      ),
+    ),
+    metrics.sample("state_disk_bytes", (sample) => {
+      for (const { subTopology, state } of tasks()) {
+        if (subTopology.stores.length > 0) sample({ subtopology: String(subTopology.id) }, state.diskBytes);
+      }
+    }),
+    metrics.sample("thread_state", (sample) => {
+      const { phase } = thread.status;
+      for (const state of THREAD_STATES) sample({ thread: String(thread.number), state }, state === phase ? 1 : 0);
+    }),
     metrics.sample("consumer_lag_records", (sample) => {
       for (const { queues } of tasks()) {
         for (const { topic, partition, highWatermark, position } of queues) {

@@ -16,6 +16,7 @@ import type { StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
 import { TaskOpening } from "./task-opening.js";
 import { TaskSet } from "./task-set.js";
+import { type FailurePhase, ThreadClock } from "./thread-clock.js";
 import { TopicDirectory } from "./topic-directory.js";
 import type { Producer, TransactionalProducer } from "./transport.js";
 import { Wakeup } from "./wakeup.js";
@@ -29,6 +30,8 @@ export interface StreamSessionOptions {
   readonly files: StateFiles;
   readonly groupInstanceId: string;
   readonly transactionalId: string;
+  /** Its thread's number in the instance, from 1, which is the default: a label of its metrics. */
+  readonly thread?: number;
 }
 
 /** One synchronous stretch of processing: worth the trip through the event loop, and short enough for heartbeats and sockets. */
@@ -63,6 +66,7 @@ export class StreamSession {
   readonly #fetching: Fetching;
   readonly #maintenance: Maintenance;
   readonly #wakeup = new Wakeup();
+  readonly #clock: ThreadClock;
   #phase: SessionPhase = "starting";
   #reason = "connecting";
   /** The reason once it runs. */
@@ -75,6 +79,7 @@ export class StreamSession {
     const { transport, logger, metrics } = config;
     this.#options = options;
     this.#config = config;
+    this.#clock = new ThreadClock(metrics, options.thread ?? 1);
     this.#names = new TopicNames(config.applicationId);
     this.#directory = new TopicDirectory(transport.topics);
     this.#opener = new TaskOpener({
@@ -107,9 +112,16 @@ export class StreamSession {
       handlers: config.onError,
       metrics,
       logger,
+      clock: this.#clock,
       now: Date.now,
     });
-    this.#commits = new CommitSchedule({ committer, tasks: this.#tasks, config, wakeup: this.#wakeup });
+    this.#commits = new CommitSchedule({
+      committer,
+      tasks: this.#tasks,
+      config,
+      wakeup: this.#wakeup,
+      clock: this.#clock,
+    });
     this.#fetching = new Fetching(
       transport.openFetcher({ name: "sources", readCommitted: true }),
       this.#wakeup,
@@ -142,6 +154,12 @@ export class StreamSession {
   /** Commits made; a session that made none before it failed has not got anywhere. */
   get commits(): number {
     return this.#commits.commits;
+  }
+
+  /** What it was at when it threw `error`. */
+  failedIn(error: unknown): FailurePhase {
+    if (this.#opening.failure !== undefined && this.#opening.failure === error) return "restore";
+    return this.#clock.phaseOf(error);
   }
 
   /** Asks it to end: stop fetching, commit what is processed, leave the group. `run` then returns. */
@@ -193,6 +211,7 @@ export class StreamSession {
 
   async #join(): Promise<void> {
     this.#say("joining", "joining the group");
+    this.#clock.enter("rebalance");
     const beganMs = performance.now();
     const { generationId, assignment } = await this.#membership.join(this.#tasks, this.#taskCounts);
     const { metrics, logger } = this.#config;
@@ -231,6 +250,7 @@ export class StreamSession {
       isChanged = true;
       this.#wakeup.wake();
     });
+    this.#clock.enter("process");
     while (!this.#closing && !isChanged) {
       await this.#throwFailure();
       this.#sayProgress();
@@ -247,8 +267,14 @@ export class StreamSession {
       const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
       this.#commits.tick(this.#membership.group, { isDrained: processed === 0 });
       if (processed > 0) await new Promise((resolve) => setImmediate(resolve));
-      else await this.#wakeup.sleep(this.#commits.idleMs(IDLE_MS));
+      else await this.#rest();
     }
+  }
+
+  async #rest(): Promise<void> {
+    this.#clock.enter(this.#commits.isHoldingBack ? "blocked" : "idle");
+    await this.#wakeup.sleep(this.#commits.idleMs(IDLE_MS));
+    this.#clock.enter("process");
   }
 
   /** What a commit or an opening beside the loop threw; the loop throws it on. */
@@ -276,6 +302,7 @@ export class StreamSession {
   // ---- settling: nothing of this generation is left when the next one begins (protocol 9) ----
 
   async #settle(): Promise<void> {
+    this.#clock.enter("rebalance");
     await this.#opening.stop();
     await this.#membership.assertMember();
     await this.#throwFailure();

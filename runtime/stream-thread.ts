@@ -32,6 +32,11 @@ export class StreamThread {
     this.#options = options;
   }
 
+  /** In its instance, from 1. */
+  get number(): number {
+    return this.#options.thread ?? 1;
+  }
+
   get status(): ThreadStatus {
     if (this.#recovering !== undefined) return { phase: "recovering", reason: this.#recovering, ...NOTHING };
     const session = this.#session;
@@ -75,6 +80,7 @@ export class StreamThread {
           );
           return;
         }
+        metrics.counter("task_failures_total", { phase: session.failedIn(error) }).value++;
         this.#commitsBefore += session.commits;
         if (!isRecoverable(error)) throw error;
         // Brokers that are away are waited for as long as it takes; the state says so meanwhile.
@@ -82,7 +88,6 @@ export class StreamThread {
         const wait = attempts.afterFailure({ hasCommitted: session.commits > 0, isPatient });
         if (wait === undefined) throw error;
         backoffMs = wait;
-        metrics.counter("task_failures_total", {}).value++;
         if (error instanceof UnavailableError) metrics.counter("broker_failures_total", {}).value++;
         this.#recovering = `${error.message}; trying again in ${backoffMs} ms`;
         logger.warn({ code: error.code, retryInMs: backoffMs }, this.#recovering);

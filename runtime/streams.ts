@@ -68,6 +68,7 @@ export class KafkaStreams {
     this.#sql = new SqlQueries(this.#local);
     this.metrics = this.#config.metrics;
     this.metrics.setState("created");
+    describeInstance(this.metrics, topology, this.#config);
   }
 
   get state(): State {
@@ -258,6 +259,14 @@ export class KafkaStreams {
 
 const NO_LAYOUT: Layout = { taskCounts: [], hosts: [] };
 
+function describeInstance(metrics: StreamsMetrics, { hash }: ProcessorTopology, config: ResolvedConfig): void {
+  const labels = { version: VERSION, node_version: process.version, guarantee: config.guarantee, topology_hash: hash };
+  metrics.gauge("info", labels).value = 1;
+  metrics.gauge("start_timestamp_seconds", {}).value = Date.now() / 1000;
+  metrics.gauge("buffered_limit_bytes", {}).value = config.bufferedBytesMax;
+  metrics.gauge("store_buffered_limit_bytes", {}).value = config.cacheBytesMax;
+}
+
 function isRemarkable({ reason }: ThreadState): boolean {
   return reason !== "running";
 }
@@ -272,6 +281,9 @@ function refuseTooManyClocks(topology: ProcessorTopology): void {
   });
   if (faults.length > 0) throw new TopologyError(faults);
 }
+
+/** Held equal to the package's by a test. */
+const VERSION = "0.1.0";
 
 /** How soon a change of the thread shows in the state: people and probes look every second or so. */
 const WATCH_MS = 20;

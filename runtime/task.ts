@@ -8,7 +8,8 @@ import { deadLetterHeaders, decide, type ErrorHandlers, unhandled } from "./erro
 import { type NodeGraph, wireNodes } from "./node-graph.js";
 import { partitionOf } from "./partitioner.js";
 import { type CollectedOutputs, type Destination, RecordCollector } from "./record-collector.js";
-import { RecordQueue } from "./record-queue.js";
+import { BadTimestampError, RecordQueue } from "./record-queue.js";
+import { SinkSamples } from "./sink-samples.js";
 import type { TaskMetrics } from "./task-metrics.js";
 import type { FetchedPartition } from "./transport.js";
 
@@ -61,6 +62,8 @@ export interface TaskCommit {
   readonly offsets: readonly (TopicPartition & { readonly offset: number })[];
   readonly commitNumber: number;
   readonly clocks: Readonly<Record<string, Clock>>;
+  /** By sink: the times of some of its outputs. */
+  readonly samples: readonly (readonly [node: string, timesMs: readonly number[]])[];
 }
 
 /**
@@ -79,6 +82,7 @@ export class StreamTask {
   readonly #collector: RecordCollector;
   readonly #nodes: NodeGraph;
   readonly #clocks: Record<string, Clock> = {};
+  readonly #samples: SinkSamples[] = [];
   /** Clocks as they were before the current record. */
   readonly #clockList: { readonly clock: Clock; streamTimeMs: number; emittedUpToMs: number }[] = [];
   #commitNumber: number;
@@ -104,6 +108,8 @@ export class StreamTask {
       clocks: this.#clocks,
       store: (name) => this.state.store(name),
       drop: (node, reason) => options.metrics.dropped(node, reason),
+      lateness: (node) => options.metrics.lateness(node),
+      received: (node) => options.metrics.received(node),
       sink: (node) => this.#sink(node),
       rowDone: () => this.#keep(),
       rowFailed: (node, error) => this.#rowFailed(node, error),
@@ -181,6 +187,7 @@ export class StreamTask {
       offsets: this.queues.map(({ topic, partition, position }) => ({ topic, partition, offset: position })),
       commitNumber: this.#commitNumber,
       clocks: structuredClone(this.#clocks),
+      samples: this.#samples.map((sink) => [sink.node, sink.take()]),
     };
   }
 
@@ -206,6 +213,7 @@ export class StreamTask {
       wallClockMs,
     };
     this.state.apply(checkpoint, firstOffsets);
+    for (const [node, timesMs] of commit.samples) this.#options.metrics.endToEndLatency(node, timesMs, wallClockMs);
   }
 
   /** What a commit writes beside every source offset of this task. */
@@ -310,7 +318,7 @@ export class StreamTask {
     this.#options.metrics.handled(stage, typeof action === "string" ? action : "dead-letter");
     if (action === "fail") throw unhandled(error, failed);
     if (action === "continue") {
-      this.#options.metrics.dropped(node, "handler");
+      this.#options.metrics.dropped(node, error instanceof BadTimestampError ? "bad-timestamp" : "handler");
       return;
     }
     this.#deadLetter(action.deadLetter, error, failed);
@@ -360,6 +368,8 @@ export class StreamTask {
     const fixed = typeof node.topic === "function" ? undefined : this.#options.topicName(node.topic);
     const destinations = new Map<string, Destination>();
     const ownPartition = this.partition;
+    const samples = new SinkSamples(node.name);
+    this.#samples.push(samples);
     return (key, value, timestampMs) => {
       record.key = key;
       record.timestampMs = timestampMs;
@@ -380,6 +390,7 @@ export class StreamTask {
             ? (partitions: number) => ownPartition % partitions
             : (partitions: number) => partitionOf(node.key.partitionBytes?.(keyBytes) ?? keyBytes, partitions);
       collector.send(destination, choose, timestampMs, keyBytes, valueBytes, headers);
+      samples.add(record.recordTimestampMs);
     };
   }
 

@@ -103,6 +103,14 @@ class SqliteTaskState implements TaskState {
     return bytes;
   }
 
+  get cachedBytes(): number {
+    return this.#buffers.reduce((bytes, buffer) => bytes + buffer.cachedBytes, 0);
+  }
+
+  get diskBytes(): number {
+    return this.#database.diskBytes;
+  }
+
   take(): readonly TakenChanges[] {
     invariant(
       !this.#taken,

@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import Database from "better-sqlite3";
 import { InvariantError, invariant } from "../topology/errors.js";
@@ -70,6 +70,13 @@ export class SqliteDatabase {
   /** Set by the first failure: after it nothing is known about what is in the file and what is only in memory. */
   #failure: unknown;
   #open = true;
+
+  /** Of the file and its log; 0 in memory. */
+  get diskBytes(): number {
+    if (this.file === MEMORY) return 0;
+    const bytesOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    return bytesOf(this.file) + bytesOf(`${this.file}-wal`);
+  }
 
   private constructor(file: string, connection: Database.Database) {
     this.file = file;

@@ -57,6 +57,10 @@ export interface TaskState {
 
   /** About how much the buffers hold; the engine commits early when it is too much. */
   readonly bufferedBytes: number;
+  /** About how much the rows hold that are kept decoded above SQLite, beside those. */
+  readonly cachedBytes: number;
+  /** The file and its log, now; 0 in memory. */
+  readonly diskBytes: number;
 
   /** Freezes the dirty rows of every store, serialized, and starts a fresh buffer. One taking at a time. */
   take(): readonly TakenChanges[];

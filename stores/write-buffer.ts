@@ -116,6 +116,11 @@ export class WriteBuffer {
     return this.#dirty.length * this.#rowBytes + this.#inFlightBytes;
   }
 
+  /** Rows that SQLite has as well, kept to be found faster, estimated. */
+  get cachedBytes(): number {
+    return this.#cleanBytes();
+  }
+
   get isClean(): boolean {
     return this.#dirty.length === 0 && this.#inFlight.length === 0;
   }

@@ -113,6 +113,7 @@ class MemoryStore {
  */
 export class MemoryTask {
   readonly drops: (readonly [node: string, reason: DropReason])[] = [];
+  readonly lateness: [node: string, byMs: number, outcome: string][] = [];
   readonly clocks: Record<string, Clock> = {};
   readonly record = new CurrentRecord();
   readonly #stores = new Map<string, { readonly memory: MemoryStore; readonly port: StateStore }>();
@@ -201,6 +202,7 @@ export class MemoryTask {
           return store.port;
         },
         drop: (reason) => this.drops.push([node.name, reason]),
+        late: (byMs, outcome) => this.lateness.push([node.name, byMs, outcome]),
       };
       const processor: Processor = node.create(context);
       this.#receivers.set(node.name, (key, value, timestampMs) => processor.process(key, value, timestampMs));

@@ -32,6 +32,8 @@ export interface ProcessorContext {
   readonly clock: Clock;
   /** Counts a record, or for windows a window's refusal, that goes no further. */
   drop(reason: DropReason): void;
+  /** Counts how far a record of a windowed operator was behind the stream time, and what became of one whose windows had all ended. */
+  late(byMs: number, outcome: "in-time" | "accepted" | "dropped"): void;
 }
 
 /**

@@ -93,6 +93,7 @@ class Worker {
       files: StateFiles.ofThisProcess(directory, { topology: topology.hash }),
       groupInstanceId,
       transactionalId,
+      thread: this.#setup.number,
     });
   }
 

@@ -160,6 +160,14 @@ class WatchedState implements TaskState {
     return this.inner.bufferedBytes;
   }
 
+  get cachedBytes(): number {
+    return this.inner.cachedBytes;
+  }
+
+  get diskBytes(): number {
+    return this.inner.diskBytes;
+  }
+
   apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
     this.events.step("writes a commit");
     this.inner.apply(checkpoint, firstOffsets);

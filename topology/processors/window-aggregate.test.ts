@@ -55,6 +55,21 @@ describe.each([false, true])("with cache: %s", (cache) => {
     expect(run.drops).toEqual([["counts", "late"]]);
   });
 
+  test("lateness is how far a record is behind the stream time, and late is one whose windows have all ended", () => {
+    const run = counts(fiveMs);
+    for (const timestampMs of [14, 12, 9, 4]) run.pipe("in", "a", 1, timestampMs);
+    run.pipe("in", "a", 1, 15);
+    run.pipe("in", "a", 1, 4);
+    expect(run.lateness).toEqual([
+      ["counts", 0, "in-time"],
+      ["counts", 2, "in-time"],
+      ["counts", 5, "accepted"],
+      ["counts", 10, "accepted"],
+      ["counts", 0, "in-time"],
+      ["counts", 11, "dropped"],
+    ]);
+  });
+
   test("a record in several windows updates them in the order of their starts; each that refuses counts as a drop", () => {
     const run = counts(overlapping);
 

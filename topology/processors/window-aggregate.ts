@@ -65,6 +65,8 @@ export function windowAggregateProcessor(options: WindowAggregateOptions): Proce
           else context.drop("late");
         }
         // The newest window closes last: when it has refused, all have.
+        const outcome = endMs > clock.streamTimeMs ? "in-time" : endMs > closedUpToMs ? "accepted" : "dropped";
+        context.late(clock.streamTimeMs - timestampMs, outcome);
         if (lateChild === undefined || endMs > closedUpToMs) return;
         const late = new LateRecord(value, windows.windowsFor(timestampMs), clock.streamTimeMs, closedUpToMs - endMs);
         context.forwardTo(lateChild, key, late, timestampMs);
