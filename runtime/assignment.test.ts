@@ -27,7 +27,14 @@ async function assign(
   const reports = members.map(({ id, open = [], onDisk = [], hash = "h", subTopologies = SUB_TOPOLOGIES }) => ({
     memberId: id,
     groupInstanceId: id,
-    metadata: encodeReport({ topologyHash: hash, subTopologies, transactionalId: `tx-${id}`, open, onDisk }),
+    metadata: encodeReport({
+      topologyHash: hash,
+      subTopologies,
+      transactionalId: `tx-${id}`,
+      open,
+      onDisk,
+      server: `http://${id}`,
+    }),
   }));
   const assigned = await assignTasks(work(taskCounts))(reports);
   return Object.fromEntries([...assigned].map(([id, bytes]) => [id, decodeAssignment(bytes).active]));
@@ -64,7 +71,7 @@ describe("assignTasks", () => {
     });
 
     test("each member is told its own topology, and how many tasks wait", async () => {
-      const report = { transactionalId: "tx", open: [], onDisk: [] };
+      const report = { transactionalId: "tx", open: [], onDisk: [], server: "" };
       const members = [
         { memberId: "a", metadata: encodeReport({ ...report, topologyHash: "h", subTopologies: ["a", "b"] }) },
         { memberId: "b", metadata: encodeReport({ ...report, topologyHash: "other", subTopologies: ["b"] }) },
@@ -93,6 +100,7 @@ describe("assignTasks", () => {
       transactionalId: "tx-a",
       open: [],
       onDisk: [],
+      server: "",
     });
     const assigned = await assignTasks(work([1]))([{ memberId: "a", groupInstanceId: "a", metadata: report }]);
     expect([...assigned.values()].map((bytes) => decodeAssignment(bytes).owners)).toEqual([["tx-a"]]);

@@ -13,6 +13,8 @@ export interface MemberReport {
   readonly open: readonly string[];
   /** Tasks whose state lies in the directory here: cheaper than starting from nothing. */
   readonly onDisk: readonly string[];
+  /** Where it can be asked for rows; "" where it does not say. */
+  readonly server: string;
 }
 
 /** What the leader tells a member. */
@@ -24,6 +26,13 @@ export interface MemberAssignment {
   readonly owners: readonly string[];
   /** How many tasks nobody runs, because not every member knows them. */
   readonly waiting: number;
+  /** Who has which tasks, of those that say where they can be asked; the tasks under the numbers that the member has for them. */
+  readonly hosts: readonly AssignedHost[];
+}
+
+export interface AssignedHost {
+  readonly server: string;
+  readonly tasks: readonly string[];
 }
 
 /** What the leader knows of the work: its own topology, and how wide each sub-topology is. */
@@ -44,12 +53,18 @@ export function encodeAssignment(assignment: MemberAssignment): Uint8Array {
 }
 
 export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
-  const { topologyHash, active, owners, waiting } = decode(bytes, "assignment") as Partial<MemberAssignment>;
-  return { topologyHash: topologyHash ?? "", active: active ?? [], owners: owners ?? [], waiting: waiting ?? 0 };
+  const { topologyHash, active, owners, waiting, hosts } = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  return {
+    topologyHash: topologyHash ?? "",
+    active: active ?? [],
+    owners: owners ?? [],
+    waiting: waiting ?? 0,
+    hosts: hosts ?? [],
+  };
 }
 
 function decodeReport(member: GroupMemberMetadata): MemberReport {
-  const { topologyHash, subTopologies, transactionalId, open, onDisk } = decode(
+  const { topologyHash, subTopologies, transactionalId, open, onDisk, server } = decode(
     member.metadata,
     `metadata of member ${member.memberId}`,
   ) as Partial<MemberReport>;
@@ -59,6 +74,7 @@ function decodeReport(member: GroupMemberMetadata): MemberReport {
     transactionalId: transactionalId ?? "",
     open: open ?? [],
     onDisk: onDisk ?? [],
+    server: server ?? "",
   };
 }
 
@@ -117,8 +133,13 @@ export function assignTasks({ topologyHash, subTopologies, taskCounts }: Work): 
     const waiting = tasks.length - shared.length;
     return new Map(
       candidates.map(({ memberId, report, tasks: mine }) => {
-        const active = renumber(mine, { subTopologies }, report.subTopologies);
-        return [memberId, encodeAssignment({ topologyHash: report.topologyHash, active, owners, waiting })];
+        const numbered = (given: readonly string[]): string[] =>
+          renumber(given, { subTopologies }, report.subTopologies);
+        const hosts = candidates
+          .filter((other) => other.report.server !== "")
+          .map((other) => ({ server: other.report.server, tasks: numbered(other.tasks) }));
+        const { topologyHash: hash } = report;
+        return [memberId, encodeAssignment({ topologyHash: hash, active: numbered(mine), owners, waiting, hosts })];
       }),
     );
   };

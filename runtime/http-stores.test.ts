@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { eventually } from "../testing/log-probe.suite.js";
 import { type HttpEndpoints, serveHttp } from "./http-endpoints.js";
 import { MINUTE_MS, purchase, START_MS, useQueries } from "./query-fixture.suite.js";
 
@@ -243,4 +244,46 @@ describe("fuzz", () => {
     );
     expect((await ask("/healthz")).status).toBe(200);
   }, 120_000);
+});
+
+describe("two instances", () => {
+  test("a question about a key is answered by whoever has it, whichever is asked", async () => {
+    const first = instances.create({ instance: "2", applicationServer: "http://127.0.0.1:1" });
+    const other = await serveHttp(first.streams, { port: 0 });
+    await endpoints.close();
+    const [one] = instances.opened;
+    await one?.close();
+    const restarted = instances.create();
+    endpoints = await serveHttp(restarted.streams, { port: 0 });
+    const addresses = [endpoints, other].map(({ port }) => `http://127.0.0.1:${port}`);
+    await restarted.streams.start({ applicationServer: addresses[0] });
+    await first.streams.start();
+    await eventually("both run", () =>
+      [restarted, first].every(({ streams }) => streams.state === "RUNNING" && streams.status.tasks.length > 0),
+    );
+    const users = Array.from({ length: 20 }, (_, at) => `u${at}`);
+    await instances.write(users.map((user, at) => purchase(user, at)));
+    let unreachable = 0;
+    for (const [at, user] of users.entries()) {
+      const owner = (await ask(`/stores/totals/keys/${user}/owner`)).body;
+      // From the second one, which knows the address of the first.
+      const answer = await fetch(`${addresses[1]}/stores/totals/keys/${user}`);
+      expect(await answer.json()).toMatchObject({ key: user, value: { cents: at } });
+      expect(answer.headers.get("x-millrace-instance")).toBe(owner.is_here === true ? addresses[0] : null);
+      if (owner.is_here === true) continue;
+      // From the first one: where the second says it can be asked nobody listens.
+      unreachable++;
+      expect(owner.instance).toBe("http://127.0.0.1:1");
+      expect(await ask(`/stores/totals/keys/${user}`)).toMatchObject({
+        status: 502,
+        body: { error: { code: "OWNER_UNREACHABLE" } },
+      });
+      // Passed on once already, it is not passed on again.
+      const again = await ask(`/stores/totals/keys/${user}`, { headers: { "x-millrace-forwarded": "1" } });
+      expect(again).toMatchObject({ status: 503, body: { error: { code: "STORE_MOVED" } } });
+    }
+    expect(unreachable).toBeGreaterThan(0);
+    expect(unreachable).toBeLessThan(users.length);
+    await other.close();
+  });
 });

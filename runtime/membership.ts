@@ -6,6 +6,7 @@ import { assignTasks, decodeAssignment, encodeReport, type MemberAssignment } fr
 import type { ResolvedConfig } from "./config.js";
 import { FatalError, FencedError } from "./errors.js";
 import { sourceTopics } from "./internal-topics.js";
+import type { Layout } from "./local-state.js";
 import { formatTaskId } from "./task.js";
 import type { TaskSet } from "./task-set.js";
 import type { GroupMember, GroupMetadata, MembershipStatus } from "./transport.js";
@@ -31,6 +32,7 @@ export class Membership {
   readonly #options: MembershipOptions;
   readonly #member: GroupMember;
   #group: GroupMetadata | undefined;
+  #layout: Layout | undefined;
 
   constructor(options: MembershipOptions) {
     const { config, groupInstanceId } = options;
@@ -53,6 +55,11 @@ export class Membership {
     return this.#group;
   }
 
+  /** How wide everything is and who has what, as of the last join. */
+  get layout(): Layout | undefined {
+    return this.#layout;
+  }
+
   /** Resolves when this generation is over. */
   changed(): Promise<void> {
     return this.#member.changed();
@@ -73,6 +80,7 @@ export class Membership {
         transactionalId,
         open: tasks.all.map(({ id }) => id),
         onDisk: this.#onDisk(taskCounts),
+        server: config.applicationServer ?? "",
       });
       const request = { topics: sourceTopics(topology), metadata, assign: assignTasks(work) };
       const { generationId, memberId, assignment } = await this.#member.join(request).catch(async (error: unknown) => {
@@ -80,7 +88,10 @@ export class Membership {
       });
       this.#group = { groupId: config.applicationId, generationId, memberId, groupInstanceId };
       const decoded = decodeAssignment(assignment);
-      if (decoded.topologyHash === topology.hash) return { generationId, assignment: decoded };
+      if (decoded.topologyHash === topology.hash) {
+        this.#layout = { taskCounts, hosts: decoded.hosts };
+        return { generationId, assignment: decoded };
+      }
       tasks.closeAll();
       await this.#member.leave();
       config.logger.info({ memberId }, "the assignment is for another topology of this instance; joining anew");

@@ -45,7 +45,7 @@ export class QueriedInstances {
   stateDir = "";
   probe!: LogProbe;
   #log!: EmbeddedLog;
-  #opened: KafkaStreams[] = [];
+  readonly opened: KafkaStreams[] = [];
 
   async open(partitions: number): Promise<void> {
     this.stateDir = await mkdtemp(join(tmpdir(), "millrace-queries-"));
@@ -57,7 +57,7 @@ export class QueriedInstances {
   }
 
   async close(): Promise<void> {
-    for (const streams of this.#opened.splice(0)) await streams.close();
+    for (const streams of this.opened.splice(0)) await streams.close();
     await this.probe.close();
     this.#log.close();
     await rm(this.stateDir, { recursive: true, force: true });
@@ -72,7 +72,7 @@ export class QueriedInstances {
       commitIntervalMs: 5,
       ...config,
     });
-    this.#opened.push(streams);
+    this.opened.push(streams);
     return { streams, ...tables };
   }
 

@@ -45,7 +45,7 @@ export async function run(
         logger.warn({}, `whoever reaches ${endpoints.host}:${endpoints.port} can read it: set a token (HTTP_TOKEN)`);
     }
     options.onStart?.(streams, endpoints);
-    await streams.start();
+    await streams.start({ applicationServer: endpoints && addressOf(endpoints) });
     await streams.finished;
     if (streams.failure !== undefined) throw streams.failure;
     return 0;
@@ -59,6 +59,12 @@ export async function run(
     stopListening();
     await endpoints?.close();
   }
+}
+
+/** Where others reach the endpoints; undefined for one that listens on all addresses and cannot know by which it is reached. */
+function addressOf({ host, port }: HttpEndpoints): string | undefined {
+  if (host === "0.0.0.0" || host === "::") return undefined;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function closeOnSignal(streams: KafkaStreams, logger: Logger): () => void {

@@ -7,6 +7,7 @@ import { FencedError, InstanceFencedError, UnavailableError } from "./errors.js"
 import { Fetching } from "./fetching.js";
 import { sourceTopics, TopicNames } from "./internal-topics.js";
 import { isWithin } from "./is-within.js";
+import type { Layout } from "./local-state.js";
 import { Maintenance } from "./maintenance.js";
 import { Membership } from "./membership.js";
 import { overtakenTasks } from "./overtaken-tasks.js";
@@ -141,6 +142,10 @@ export class StreamSession {
 
   get tasks(): readonly StreamTask[] {
     return this.#tasks.all;
+  }
+
+  get layout(): Layout | undefined {
+    return this.#membership.layout;
   }
 
   get restoring(): readonly RestoreProgress[] {

@@ -1,6 +1,7 @@
 import { InvariantError, StreamsError } from "../topology/errors.js";
 import { Attempts } from "./attempts.js";
 import { AmbiguousCommitError, FencedError, UnavailableError } from "./errors.js";
+import type { Layout } from "./local-state.js";
 import { type SessionPhase, StreamSession, type StreamSessionOptions } from "./stream-session.js";
 import type { StreamTask } from "./task.js";
 import type { RestoreProgress, StoreRestoreProgress } from "./task-opener.js";
@@ -12,6 +13,7 @@ export interface ThreadStatus {
   readonly tasks: readonly StreamTask[];
   readonly restoring: readonly RestoreProgress[];
   readonly restoringStores: readonly StoreRestoreProgress[];
+  readonly layout?: Layout | undefined;
 }
 
 const NOTHING = { tasks: [], restoring: [], restoringStores: [] } as const;
@@ -47,6 +49,7 @@ export class StreamThread {
       tasks: session.tasks,
       restoring: session.restoring,
       restoringStores: session.restoringStores,
+      layout: session.layout,
     };
   }
 

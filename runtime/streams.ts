@@ -41,7 +41,7 @@ export interface StreamsStatus {
 export class KafkaStreams {
   readonly metrics: StreamsMetrics;
   readonly #topology: ProcessorTopology;
-  readonly #config: ResolvedConfig;
+  #config: ResolvedConfig;
   readonly #listeners = new Set<StateListener>();
   readonly #local: LocalState;
   readonly #sql: SqlQueries;
@@ -135,12 +135,15 @@ export class KafkaStreams {
    * Takes the state directory, connects and begins to join the group. Resolves when the work has begun, not when it is
    * RUNNING: `onStateChange` and `status` tell. A second start is an error.
    *
+   * `applicationServer`: where other instances can ask this one, where the configuration does not say.
+   *
    * @throws StreamsError STATE_DIRECTORY_LOCKED when another process has the directory
    * @throws UnavailableError when no broker can be reached
    */
-  async start(): Promise<void> {
+  async start({ applicationServer }: { readonly applicationServer?: string | undefined } = {}): Promise<void> {
     if (this.#state !== "CREATED")
       throw new StreamsError("ALREADY_STARTED", `start() works once; this instance is ${this.#state}, make a new one`);
+    this.#config = { ...this.#config, applicationServer: this.#config.applicationServer ?? applicationServer };
     const { applicationId, stateDir, transport } = this.#config;
     this.#moveTo("REBALANCING");
     try {

@@ -221,6 +221,9 @@ export const HTTP = {
   httpHost: setting("HTTP_HOST", text, "127.0.0.1", "address of the HTTP endpoints"),
   httpPort: setting("HTTP_PORT", wholeNumber(0, 65_535, 8080), 8080, "their port; 0 = any"),
   httpToken: optional("HTTP_TOKEN", token, "what every request but those of the probes must show", { isSecret: true }),
+  applicationServer: optional("APPLICATION_SERVER", webAddress, "where other instances ask this one for rows", {
+    defaultText: "its HTTP address, unless that is 0.0.0.0",
+  }),
 };
 
 export const SIMULATOR = {

@@ -96,6 +96,7 @@ test("without anything set, every setting has its documented default", () => {
     httpHost: "127.0.0.1",
     httpPort: 8080,
     httpToken: undefined,
+    applicationServer: undefined,
     logLevel: "info",
     logFormat: undefined,
   });

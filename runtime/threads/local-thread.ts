@@ -14,10 +14,11 @@ export class LocalThread implements Thread {
   }
 
   get state(): ThreadState {
-    const { phase, reason, tasks, restoring } = this.#thread.status;
+    const { phase, reason, tasks, restoring, layout } = this.#thread.status;
     return {
       phase,
       reason,
+      layout,
       tasks: [
         ...tasks.map(({ id }): TaskStatus => ({ id, state: "running" })),
         ...restoring.map(({ task, done, total }): TaskStatus => ({ id: task, state: "restoring", done, total })),
