@@ -18,6 +18,9 @@ const GOODS = [
 /** A late purchase is less than an hour behind: the watermark refuses none of them. */
 const LATE_BY_MS_MAX = 2 * LATE_AFTER_MS;
 const TRANSIT_MS = 2_000;
+const MINUTE_MS = 60_000;
+/** Of an ISO time: `2026-11-22T12:00:`. */
+const MINUTE_CHARACTERS = 17;
 
 export interface SourceOptions {
   readonly seed: number;
@@ -38,11 +41,12 @@ export interface MadePurchase {
   cents: number;
 }
 
-/** Purchases for measurements, about 1.5 µs each: the same seed and ingestion times give the same ones. */
+/** Purchases for measurements, cheap enough for ten million of them: the same seed and ingestion times give the same ones. */
 export class PurchaseSource {
   readonly #options: SourceOptions;
   readonly #random: Random;
   readonly #keys: (Buffer | undefined)[];
+  readonly #minutes = new Map<number, string>();
   readonly #made: MadePurchase = {
     ...{ user: 0, partition: 0, key: Buffer.alloc(0), value: Buffer.alloc(0) },
     ...{ eventMs: 0, isLate: false, cents: 0 },
@@ -71,12 +75,24 @@ export class PurchaseSource {
     made.cents = quantity * priceCents;
     const number = String(this.#number++).padStart(9, "0");
     made.value = Buffer.from(
-      `{"transaction_id":"tx-${seed}-${number}","user_id":"${userName(made.user)}","goods":"${random.pick(GOODS)}",` +
+      `{"transaction_id":"tx-${seed}-${number}","user_id":"${made.key.toString("latin1")}","goods":"${random.pick(GOODS)}",` +
         `"quantity":${quantity},"price":${priceCents / 100},"amount":${made.cents / 100},` +
-        `"timestamp":"${new Date(made.eventMs).toISOString()}"}`,
+        `"timestamp":"${this.#isoTime(made.eventMs)}"}`,
       "latin1",
     );
     return made;
+  }
+
+  /** As `toISOString`, which is a third of the cost of a purchase otherwise. */
+  #isoTime(timeMs: number): string {
+    const inMinute = timeMs % MINUTE_MS;
+    let minute = this.#minutes.get(timeMs - inMinute);
+    if (minute === undefined) {
+      minute = new Date(timeMs).toISOString().slice(0, MINUTE_CHARACTERS);
+      this.#minutes.set(timeMs - inMinute, minute);
+    }
+    const digits = String(100_000 + inMinute);
+    return `${minute}${digits.slice(1, 3)}.${digits.slice(3)}Z`;
   }
 
   #keyOf(user: number): Buffer {

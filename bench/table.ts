@@ -91,7 +91,7 @@ export function inWords(spread: Spread | undefined, digits: number, unit = ""): 
   const text = (value: number): string =>
     value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const middle = `${text(spread.median)}${unit}`;
-  return spread.count === 1 ? middle : `${middle} (${text(spread.min)}–${text(spread.max)})`;
+  return spread.count === 1 ? middle : `${middle} (${text(spread.min)}${unit}–${text(spread.max)}${unit})`;
 }
 
 export function noisyRuns(runs: readonly RunLine[]): string | undefined {
