@@ -76,7 +76,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
 const TESTS: Room = {
   rooms: ["doors", "testing", "testing/kafka", "bench"],
   // The registry client reads what our serdes write, and the other way round.
-  packages: ["vitest", "fast-check", "zod", "@kafkajs/confluent-schema-registry", "playwright-core", "node:*"],
+  packages: ["vitest", "fast-check", "zod", "@kafkajs/confluent-schema-registry", "playwright-core", "yaml", "node:*"],
 };
 
 const DOORS: Readonly<Record<string, string>> = {
