@@ -19,6 +19,9 @@ export interface Order {
   readonly how: keyof typeof WAYS_TO_DIE;
 }
 
+/** A value that a callback throws at. */
+export const POISON = "poison";
+
 const WAYS_TO_DIE = {
   throw: () => {
     setTimeout(() => {
@@ -46,6 +49,10 @@ export default defineApplication(import.meta.url, (data: CountingData, { logger 
   const builder = new StreamsBuilder();
   builder
     .stream(data.input, { key: string, value: string })
+    .filter((value) => {
+      if (value === POISON) throw new Error("poisoned");
+      return true;
+    })
     .groupByKey()
     .count("counts", { cache: false })
     .toStream()

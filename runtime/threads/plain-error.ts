@@ -21,12 +21,12 @@ const CAUSES_MAX = 10;
 export function toPlainError(error: unknown, depth = 0): PlainError {
   if (!(error instanceof Error))
     return { name: "Error", message: String(error), stack: undefined, fields: {}, cause: undefined };
-  const { message, stack, cause, ...fields } = error;
+  const { name, message, stack, cause, ...fields } = error;
   const hasCause = cause !== undefined && depth < CAUSES_MAX;
   return {
-    name: error.name,
-    message: error.message,
-    stack: error.stack,
+    name,
+    message,
+    stack,
     fields: copyable(fields),
     cause: hasCause ? toPlainError(cause, depth + 1) : undefined,
   };
@@ -37,7 +37,7 @@ export function fromPlainError({ name, message, stack, fields, cause }: PlainErr
   const error = new Error(message, cause === undefined ? undefined : { cause: fromPlainError(cause) });
   const known = CLASSES.get(name);
   if (typeof known === "function") Object.setPrototypeOf(error, known.prototype as object);
-  if (error.name !== name) Object.defineProperty(error, "name", { value: name, configurable: true });
+  if (error.name !== name) Object.defineProperty(error, "name", { value: name, configurable: true, writable: true });
   Object.assign(error, fields);
   if (stack !== undefined) error.stack = stack;
   return error;

@@ -3,9 +3,10 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { int64 } from "../../serdes/serde.js";
 import { eventually } from "../../testing/log-probe.suite.js";
 import { TYPESCRIPT_THREADS } from "../../testing/typescript-threads.suite.js";
+import { StreamsError } from "../../topology/errors.js";
 import type { StreamsConfig } from "../config.js";
 import { Application, type Instance } from "../engine.suite.js";
-import counting, { type CountingData, type Order } from "./counting.suite.js";
+import counting, { type CountingData, type Order, POISON } from "./counting.suite.js";
 
 const KEYS = Array.from({ length: 60 }, (_, at) => `key-${at}`);
 const PARTITIONS = 6;
@@ -172,5 +173,24 @@ describe("a stream thread that dies", () => {
     expect(error.code).toBe("THREAD_DIED");
     expect(error.message).toContain("a callback threw");
     await instance.streams.finished;
+  });
+
+  test("of an error that it can tell ends the instance with that error, and the others close cleanly", async () => {
+    const counted = await Counting.open();
+    const instance = await (await counted.start(2)).runs(PARTITIONS);
+    await counted.write(5);
+    await counted.expectExact();
+    await counted.application.probe.write(counted.input, [{ key: "key-1", value: POISON }]);
+    const error = await instance.failure();
+    expect(error).toBeInstanceOf(StreamsError);
+    expect(error.code).toBe("RECORD_FAILED");
+    expect(error.message).toContain("poisoned");
+    expect(replaced(instance)).toBe(0);
+    await instance.streams.finished;
+    // Nobody holds the directory or a place in the group any more.
+    const next = await (await counted.start(1, { onError: { processing: "continue" } })).runs(PARTITIONS);
+    expect(next.restored("counts")).toBe(0);
+    await counted.write();
+    await counted.expectExact();
   });
 });
