@@ -117,7 +117,7 @@ export const SERIES = [
   "lag",
   "latencyP50Ms",
   "latencyP99Ms",
-  "latenessP50Ms",
+  "latenessP90Ms",
   "latenessP99Ms",
   "latePerSecond",
   "droppedLatePerSecond",

@@ -77,7 +77,7 @@ export class Sampler {
         lag: totals.lag,
         latencyP50Ms: rates.quantileMs("latency", 0.5),
         latencyP99Ms: rates.quantileMs("latency", 0.99),
-        latenessP50Ms: rates.quantileMs("lateness", 0.5),
+        latenessP90Ms: rates.quantileMs("lateness", 0.9),
         latenessP99Ms: rates.quantileMs("lateness", 0.99),
         latePerSecond: rates.late(),
         droppedLatePerSecond: rates.droppedLate(),
@@ -102,7 +102,7 @@ export class Sampler {
       readings(registry, "node_records_total"),
       readings(registry, "dead_letter_records_total"),
       readings(registry, "records_late_total"),
-      readings(registry, "record_e2e_latency_seconds", "_bucket"),
+      readings(registry, "end_to_end_latency_seconds", "_bucket"),
       readings(registry, "record_lateness_seconds", "_bucket"),
       readings(registry, "commit_duration_seconds", "_bucket"),
     ]);

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { Page } from "playwright-core";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { LoadStream } from "../../bench/load.js";
 import type { PipelineProcess } from "../../bench/pipeline-process.js";
 import { freePort } from "../../testing/kafka/free-port.js";
@@ -11,9 +11,12 @@ import { TestBrowser } from "./browser.suite.js";
 import { buildIfStale, Pipeline } from "./pipeline.suite.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PLOTS = ["throughput", "lag", "commits", "late"];
+const PLOTS = ["throughput", "lag", "latency", "commits", "lateness", "late"];
+/** Several processes and a browser, on machines that do other things as well. */
+const TIMEOUT_MS = 240_000;
 const PANELS = ["windows", "late", "expired", "dead-letters"];
 
+vi.setConfig({ testTimeout: TIMEOUT_MS });
 beforeAll(buildIfStale);
 const browser = new TestBrowser();
 
@@ -34,7 +37,7 @@ async function startFlow(environment: Record<string, string> = {}) {
 const text = async (page: Page, selector: string): Promise<string> =>
   (await page.locator(selector).first().textContent()) ?? "";
 const isRunning = (page: Page): Promise<void> =>
-  page.locator("#state", { hasText: /^running$/ }).waitFor({ timeout: 60_000 });
+  page.locator("#state", { hasText: /^running$/ }).waitFor({ timeout: 120_000 });
 
 /** What axe-core has against the page as it is. Scripts for the page are texts here: the tests' own world has no DOM. */
 async function violations(page: Page): Promise<string[]> {
@@ -161,12 +164,12 @@ test("killed, the page says so within 3 s and how old it is; started again witho
   const port = await freePort();
   const load = await LoadStream.open(pipeline.probe.transport, {
     topic: pipeline.input,
-    users: 100_000,
+    users: 50_000,
     partitions: 3,
     late: 0.1,
     seed: 3,
   });
-  await load.produce(150_000, Date.UTC(2026, 10, 22, 10), 1_800_000);
+  await load.produce(80_000, Date.UTC(2026, 10, 22, 10), 1_800_000);
   const start = (): PipelineProcess => pipeline.start("1", { HTTP_PORT: String(port) });
   const first = start();
   await pipeline.ready(first);
@@ -217,8 +220,8 @@ test("a frozen application is one that is silent: the page says so within 3 s, a
 
 test("with HTTP_TOKEN a browser is asked for it, and the page works with it as the password", async () => {
   const { url } = await startFlow({ HTTP_TOKEN: "correct-horse-battery" });
-  const stranger = await browser.open(url);
-  expect(await stranger.page.locator("#title").count()).toBe(0);
+  // It is asked, and without anybody to answer that is the end of it.
+  await expect(browser.open(url)).rejects.toThrow("ERR_INVALID_AUTH_CREDENTIALS");
   const { page, complaints } = await browser.open(url, {
     httpCredentials: { username: "me", password: "correct-horse-battery" },
   });

@@ -57,9 +57,9 @@ const PLOTS: readonly PlotDescription[] = [
   {
     name: "lateness",
     title: "Lateness",
-    note: "how far late records are behind stream time",
+    note: "how far records are behind stream time",
     series: [
-      { of: "latenessP50Ms", label: "median", color: "--blue" },
+      { of: "latenessP90Ms", label: "90th percentile", color: "--blue" },
       { of: "latenessP99Ms", label: "99th percentile", color: "--amber" },
     ],
     format: duration,
@@ -150,6 +150,8 @@ class PlotView {
     const data = columns as unknown as uPlotType.AlignedData;
     if (this.#plot === undefined) this.#plot = new uPlot(this.#options(), data, this.#place);
     else this.#plot.setData(data);
+    // What nothing has counted yet is no plot: latency, for records whose timestamps lie ahead of the clock.
+    this.card.hidden = columns.slice(1).every((column) => column.every((value) => value === null));
     const words = series.map(({ label }, at) => {
       const value = columns[at + 1]?.at(-1) ?? null;
       const text = value === null ? NOTHING : format(value);
