@@ -22,9 +22,11 @@ export { type HttpEndpoints, type HttpOptions, serveHttp } from "./runtime/http-
 export { HttpError, type HttpRequest, type HttpRoute } from "./runtime/http-router.js";
 export { KafkaJsTransport, type KafkaJsTransportOptions } from "./runtime/kafkajs/transport.js";
 export { type Logger, silentLogger } from "./runtime/logger.js";
+export { type OfflineState, openOfflineState } from "./runtime/offline-state.js";
 export { partitionOf } from "./runtime/partitioner.js";
 export { type NewRecord, RecordBatch } from "./runtime/record-batch.js";
 export { RecordCursor } from "./runtime/record-cursor.js";
+export { planReset, type ResetOptions, type ResetPlan, reset } from "./runtime/reset.js";
 export { type RunOptions, run } from "./runtime/run.js";
 export { QueryError, type QueryErrorCode } from "./runtime/sql-process.js";
 export type { SqlOptions } from "./runtime/sql-queries.js";
@@ -45,6 +47,7 @@ export {
 } from "./runtime/threads/application.js";
 export type * from "./runtime/transport.js";
 export type { SqlResult, SqlValue } from "./stores/sql-query.js";
+export { describeState } from "./stores/state-directory.js";
 export { compareWithState } from "./stores/stored-stores.js";
 export * from "./topology/aggregators.js";
 export { type DescribeFormat, describe } from "./topology/describe.js";

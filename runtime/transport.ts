@@ -73,6 +73,14 @@ export interface TopicAdmin {
     partitions: readonly TopicPartition[],
     options: { readonly requireStable: boolean },
   ): Promise<readonly CommittedOffset[]>;
+  /** Who is in a group now, in words; none for a group that does not exist. */
+  members(groupId: string): Promise<readonly string[]>;
+  /**
+   * Deletes a group with its offsets; one that does not exist is not an error.
+   *
+   * @throws FatalError GROUP_NOT_EMPTY while it has members
+   */
+  deleteGroup(groupId: string): Promise<void>;
   /**
    * Static members that will not come back leave the group now, not when their session ends: the others get their
    * partitions at once. One that is not in the group is no error.

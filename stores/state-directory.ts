@@ -1,5 +1,19 @@
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import Database from "better-sqlite3";
@@ -96,6 +110,76 @@ export class StateDirectory {
 
 export function applicationDirectory(options: Pick<StateDirectoryOptions, "stateDir" | "applicationId">): string {
   return join(resolve(options.stateDir), fileNamePart(options.applicationId));
+}
+
+/** The task files of these stores, by partition, as they lie in a directory; read only. */
+export function taskFilesOf(
+  path: string,
+  stores: readonly string[],
+): { readonly file: string; readonly partition: number }[] {
+  const prefix = taskFilePrefix(stores);
+  if (!existsSync(path)) return [];
+  return readdirSync(path).flatMap((name) => {
+    const partition = name.startsWith(prefix) ? /^(\d+)\.db$/.exec(name.slice(prefix.length))?.[1] : undefined;
+    return partition === undefined ? [] : [{ file: join(path, name), partition: Number(partition) }];
+  });
+}
+
+/** What lies in the directory of an application; undefined where there is none. */
+export function stateOnDisk(
+  options: Pick<StateDirectoryOptions, "stateDir" | "applicationId">,
+): { readonly path: string; readonly files: number; readonly bytes: number } | undefined {
+  const path = applicationDirectory(options);
+  if (!existsSync(path)) return undefined;
+  const names = readdirSync(path).filter((name) => name !== LOCK_FILE);
+  const bytes = names.reduce(
+    (sum, name) => sum + (statSync(join(path, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
+  return { path, files: names.filter((name) => name.endsWith(".db")).length, bytes };
+}
+
+/**
+ * What a start would find here. Makes no directory.
+ *
+ * @throws UnusableStateError when it cannot be written
+ */
+export function describeState(options: Pick<StateDirectoryOptions, "stateDir" | "applicationId">): {
+  readonly path: string;
+  readonly isLocked: boolean;
+  readonly files: number;
+  readonly bytes: number;
+} {
+  const path = applicationDirectory(options);
+  const found = stateOnDisk(options) ?? { path, files: 0, bytes: 0 };
+  let parent = path;
+  while (!existsSync(parent) && dirname(parent) !== parent) parent = dirname(parent);
+  told(path, () => accessSync(parent, constants.W_OK));
+  if (parent !== path) return { ...found, isLocked: false };
+  try {
+    lockDirectory(path).close();
+    return { ...found, isLocked: false };
+  } catch (error) {
+    if (error instanceof UnusableStateError && error.code === "STATE_DIRECTORY_LOCKED")
+      return { ...found, isLocked: true };
+    throw error;
+  }
+}
+
+/**
+ * Deletes the state of an application on this machine, its identity included. Holds the directory meanwhile.
+ *
+ * @throws UnusableStateError STATE_DIRECTORY_LOCKED while a process uses it
+ */
+export function deleteState(options: Pick<StateDirectoryOptions, "stateDir" | "applicationId">): void {
+  const path = applicationDirectory(options);
+  if (!existsSync(path)) return;
+  const directory = StateDirectory.open(options);
+  try {
+    told(path, () => rmSync(path, { recursive: true }));
+  } finally {
+    directory.close();
+  }
 }
 
 function taskFilePrefix(stores: readonly string[]): string {

@@ -26,10 +26,12 @@ async function command(line: string, environment: Record<string, string> = {}): 
   return { code, out: out.text, error: error.text };
 }
 
+const TOOLS = ["lag", "query", "doctor", "reset", "config", "completion"];
+
 test("--help lists the commands and ends well; each command has examples", async () => {
   const { code, out } = await command("--help");
   expect(code).toBe(0);
-  for (const name of ["run", "produce", "demo", "live", "topology"]) {
+  for (const name of ["run", "produce", "demo", "live", "topology", ...TOOLS]) {
     expect(out).toMatch(new RegExp(`^ {2}${name} `, "m"));
     const help = await command(`${name} --help`);
     expect(help.code).toBe(0);
@@ -46,11 +48,14 @@ test.each(["", "bogus", "demo --bogus", "topology --format svg", "demo --count"]
   },
 );
 
-test.each(["run", "produce", "live"])("`%s` without a broker says so in one line, and names demo", async (name) => {
-  const { code, error } = await command(name);
-  expect(code).toBe(2);
-  expect(error.trimEnd().split("\n")).toEqual([expect.stringMatching(/^KAFKA_BROKERS: .*demo/)]);
-});
+test.each(["run", "produce", "live", "lag", "reset"])(
+  "`%s` without a broker says so in one line, and names demo",
+  async (name) => {
+    const { code, error } = await command(name);
+    expect(code).toBe(2);
+    expect(error.trimEnd().split("\n")).toEqual([expect.stringMatching(/^KAFKA_BROKERS: .*demo/)]);
+  },
+);
 
 test("every wrong setting has a line of its own", async () => {
   const { code, error } = await command("run --threads 0 --kafka-brokers x:1", {
@@ -79,6 +84,48 @@ test("the topology is printed in every format, without a broker", async () => {
   expect(JSON.parse((await command("topology --format json --output-topic sums")).out)).toBeTypeOf("object");
   expect((await command("topology --format mermaid")).out).toMatch(/^(flowchart|graph) /);
   expect((await command("topology --format dot")).out).toMatch(/^digraph /);
+});
+
+test("config shows each setting with its source, and no secret", async () => {
+  const environment = { COMMIT_INTERVAL_MS: "50", HTTP_TOKEN: "correct-horse-battery" };
+  const { code, out } = await command("config --show --json --http-port 0", environment);
+  expect(code).toBe(0);
+  expect(out).not.toContain("correct-horse");
+  const { settings } = JSON.parse(out) as { readonly settings: readonly { readonly variable: string }[] };
+  const of = (variable: string): unknown => settings.find((setting) => setting.variable === variable);
+  expect(of("COMMIT_INTERVAL_MS")).toEqual({ variable: "COMMIT_INTERVAL_MS", value: "50", from: "environment" });
+  expect(of("HTTP_PORT")).toEqual({ variable: "HTTP_PORT", value: "0", from: "flag" });
+  expect(of("HTTP_TOKEN")).toEqual({ variable: "HTTP_TOKEN", value: "********", from: "environment" });
+  expect(of("STATE_DIR")).toEqual({ variable: "STATE_DIR", value: "./state", from: "default" });
+  const wrong = await command("config --http-port x");
+  expect(wrong).toMatchObject({ code: 2, error: expect.stringMatching(/^HTTP_PORT \(--http-port\): /) });
+});
+
+test.each(["bash", "zsh", "fish"])("completion for %s knows every command, and their flags", async (shell) => {
+  const { code, out } = await command(`completion --shell ${shell}`);
+  expect(code).toBe(0);
+  for (const name of ["run", "demo", "topology", ...TOOLS]) expect(out).toContain(name);
+  expect(out).toContain("commit-interval-ms");
+});
+
+test.each([
+  ["query", /^query: give it SQL .* or --user/],
+  ["query --limit 0 x", /^--limit: /],
+  ["reset --dry-run maybe --kafka-brokers x:1", /^--dry-run: /],
+  ["completion --shell tcsh", /tcsh/],
+  ["lag --sample-ms 1 --kafka-brokers x:1", /^--sample-ms: /],
+])("`purchase %s` is a usage error", async (line, message) => {
+  const { code, error } = await command(line);
+  expect(code).toBe(2);
+  expect(error).toMatch(message);
+});
+
+test("a query that nobody can answer is one line that says what to do", async () => {
+  const { code, error } = await command("query --http-port 1 --user ann");
+  expect(code).toBe(1);
+  expect(error).toMatch(/^purchase: no instance answers at http:\/\/127.0.0.1:1\/sql .*--offline\n$/);
+  const offline = await command("query --offline --state-dir /nowhere/at/all --user ann");
+  expect(offline).toMatchObject({ code: 1, error: expect.stringContaining("/nowhere/at/all/purchases") });
 });
 
 describe("demo", () => {

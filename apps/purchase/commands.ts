@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { ConfigError, type DescribeFormat, describe, StreamsError } from "millrace";
 import type { Logger } from "pino";
+import { addCompletion, addConfig, addTools } from "./commands-tools.js";
 import { isTerminal } from "./console.js";
 import { demo } from "./demo.js";
 import type { CommandIo } from "./io.js";
@@ -26,7 +27,7 @@ import {
   SIMULATOR,
   TOPICS,
 } from "./setting-table.js";
-import { flagName, readSettings, SettingsError, type Values } from "./settings.js";
+import { defaultText, flagName, readSettings, SettingsError, type Values } from "./settings.js";
 import { listenForStop } from "./signals.js";
 import { purchaseTopology } from "./topology.js";
 import { topologyDiff } from "./topology-diff.js";
@@ -97,15 +98,18 @@ function commandLine(process: Process, exitWith: (code: number) => void): Comman
   const add = <D extends { readonly [K in keyof D]: Setting<unknown> } & typeof LOGGING>(
     name: string,
     definitions: D,
-    action: (settings: Values<D>, run: CommandRun) => Promise<number>,
+    action: (settings: Values<D>, run: CommandRun, argument: string | undefined) => Promise<number>,
   ): Command => {
     const command = program.command(name).option("--no-color", "no colours, as NO_COLOR=1");
     for (const [setting, definition] of Object.entries<Setting<unknown>>(definitions))
       addOptions(command, setting, definition);
-    return command.action(async (flags: Record<string, unknown>) => {
+    return command.action(async (...given: unknown[]) => {
+      // The command's arguments, its flags, itself.
+      const flags = given.at(-2) as Record<string, unknown>;
+      const argument = given.length > 2 ? (given[0] as string | undefined) : undefined;
       const environment = flags.color === false ? { ...process.environment, NO_COLOR: "1" } : process.environment;
       const settings = readSettings(definitions, { flags, environment });
-      exitWith(await action(settings, new CommandRun({ ...process, environment }, settings)));
+      exitWith(await action(settings, new CommandRun({ ...process, environment }, settings), argument));
     });
   };
   add("run", RUN, async (settings, run) => runPipeline(settings, run.io, run.bar))
@@ -121,6 +125,11 @@ function commandLine(process: Process, exitWith: (code: number) => void): Comman
     .description("live console: transactions, late events, open windows")
     .addHelpText("after", EXAMPLES.live);
   addTopology(program, process, exitWith);
+  addTools(add);
+  const config = program.command("config");
+  for (const [setting, definition] of Object.entries<Setting<unknown>>(RUN)) addOptions(config, setting, definition);
+  addConfig(config, RUN, process, exitWith);
+  addCompletion(program, (text) => void process.stdout.write(text));
   return program;
 }
 
@@ -167,10 +176,6 @@ function addOptions(command: Command, name: string, definition: Setting<unknown>
         definition.help === "not there yet",
       ),
     );
-}
-
-function defaultText(definition: Setting<unknown>): string {
-  return definition.defaultText ?? (definition.default === undefined ? "none" : String(definition.default));
 }
 
 /** One command at work: its logger, and what ends it. */

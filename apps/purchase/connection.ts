@@ -10,7 +10,12 @@ export type ConnectionSettings = Values<typeof CONNECTION>;
  *
  * @throws SettingsError when no broker is named, or a file of the TLS settings cannot be read
  */
-export function connectKafka(command: string, settings: ConnectionSettings, logger: Logger): Transport {
+export function connectKafka(
+  command: string,
+  settings: ConnectionSettings,
+  logger: Logger,
+  bounds: { readonly requestTimeout?: number } = {},
+): Transport {
   const { kafkaBrokers } = settings;
   if (kafkaBrokers === undefined) {
     throw new SettingsError([
@@ -23,6 +28,7 @@ export function connectKafka(command: string, settings: ConnectionSettings, logg
     client: {
       clientId: `purchase-${command}`,
       brokers: [...kafkaBrokers],
+      ...bounds,
       ...(ssl === undefined ? {} : { ssl }),
       ...(sasl === undefined ? {} : { sasl }),
     },

@@ -226,6 +226,31 @@ export const HTTP = {
   }),
 };
 
+const JSON_OUTPUT = { json: flag(onOff, false, "as JSON, for programs", "off") };
+
+export const RESET = {
+  dryRun: flag(onOff, false, "show what would be deleted, and delete nothing", "off"),
+  yes: flag(onOff, false, "do not ask", "off"),
+  outputs: flag(onOff, false, "delete the output topics as well", "off"),
+  ...JSON_OUTPUT,
+};
+
+export const LAG = {
+  sampleMs: flag(wholeNumber(100, 60_000, 1_000), 1_000, "milliseconds between the two looks that give the pace"),
+  ...JSON_OUTPUT,
+};
+
+export const QUERY = {
+  user: flag<string | undefined>(text, undefined, "instead of SQL: the windows of this user", "none"),
+  from: flag<string | undefined>(text, undefined, "with --user: windows that start then or later, ISO time", "all"),
+  to: flag<string | undefined>(text, undefined, "with --user: windows that start before, ISO time", "all"),
+  limit: flag(wholeNumber(1, 10_000, 100), 1_000, "rows at most"),
+  offline: flag(onOff, false, "read STATE_DIR instead of asking an instance", "off"),
+  ...JSON_OUTPUT,
+};
+
+export const DOCTOR = { ...JSON_OUTPUT };
+
 export const SIMULATOR = {
   rate: flag(decimal(0, 1_000_000, 100), 100, "purchases per second; 0 = as fast as possible"),
   count: flag<number | undefined>(

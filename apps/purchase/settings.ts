@@ -94,6 +94,44 @@ function readSecret(from: string, path: string, sources: Sources): Found {
   }
 }
 
+export interface ExplainedSetting {
+  /** The variable; the flag of what has none. */
+  readonly variable: string;
+  /** As text; a secret is masked. */
+  readonly value: string;
+  readonly from: string;
+}
+
+/** What each setting is, and where it comes from; what is wrong beside. */
+export function explainSettings(
+  definitions: Readonly<Record<string, Setting<unknown>>>,
+  sources: Sources,
+): { readonly settings: readonly ExplainedSetting[]; readonly faults: readonly string[] } {
+  let faults: readonly string[] = [];
+  try {
+    readSettings(definitions, sources);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    faults = error.faults;
+  }
+  const settings = Object.entries(definitions).map(([name, definition]): ExplainedSetting => {
+    const found = find(name, definition, sources);
+    const variable = definition.variable ?? flagName(name);
+    if (found === undefined) return { variable, value: defaultText(definition), from: "default" };
+    if ("fault" in found) return { variable, value: "", from: "wrong" };
+    const isFlag = found.from.includes("--");
+    const isFile = found.from.endsWith("_FILE") || found.from.includes("-file");
+    const value = definition.isSecret ? "********" : found.text;
+    return { variable, value, from: isFlag ? "flag" : isFile ? "file" : "environment" };
+  });
+  return { settings, faults };
+}
+
+/** The default as people read it. */
+export function defaultText(definition: Setting<unknown>): string {
+  return definition.defaultText ?? (definition.default === undefined ? "none" : String(definition.default));
+}
+
 /** What no setting is wrong in by itself. A command that has not one of the settings has no fault in it. */
 function contradictions(values: Readonly<Record<string, unknown>>): string[] {
   const faults: string[] = [];

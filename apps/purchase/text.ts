@@ -9,6 +9,14 @@ export function formatCents(cents: number): string {
   return MONEY.format(cents / 100);
 }
 
+const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
+
+export function formatBytes(bytes: number): string {
+  const power = bytes < 1 ? 0 : Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${power === 0 ? value : value.toFixed(1)} ${BYTE_UNITS[power]}`;
+}
+
 /** `12:34:56` or, with milliseconds, `12:34:56.789`; UTC, as every time in the topics. */
 export function formatClock(
   timeMs: number,

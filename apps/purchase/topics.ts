@@ -64,7 +64,23 @@ export async function ensureOutputTopics(
     return { topic, partitions, replicationFactor, configs: { ...OUTPUT, ...room } };
   });
   await admin.create(wanted.filter(({ topic }) => !existing.has(topic)));
-  return [...existing].flatMap((topic) => {
+  return warnings(configs, names, [...existing]);
+}
+
+/** One line for each thing about these output topics that loses records. */
+export async function topicWarnings(
+  admin: TopicAdmin,
+  names: TopicNames,
+  existing: readonly string[],
+): Promise<readonly string[]> {
+  return warnings(await admin.configs([names.inputTopic, ...existing]), names, existing);
+}
+
+type Configs = Awaited<ReturnType<TopicAdmin["configs"]>>;
+
+function warnings(configs: Configs, names: TopicNames, existing: readonly string[]): string[] {
+  const deadLetterBytesMax = messageBytesMax(configs.get(names.inputTopic)) + HEADER_ROOM_BYTES;
+  return existing.flatMap((topic) => {
     const needed = topic === names.deadLetterTopic ? deadLetterBytesMax : undefined;
     return warningsOf(topic, configs.get(topic) ?? {}, needed);
   });

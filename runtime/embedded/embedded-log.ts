@@ -1,6 +1,6 @@
 import { StreamsError } from "../../topology/errors.js";
 import type { TopicPartition } from "../../topology/record.js";
-import { UnavailableError, UnstableOffsetsError } from "../errors.js";
+import { FatalError, UnavailableError, UnstableOffsetsError } from "../errors.js";
 import type { CommittedOffset, GroupMetadata } from "../transport.js";
 import { GroupCoordinator } from "./group-coordinator.js";
 import { isStorageError, LogDatabase } from "./log-database.js";
@@ -90,6 +90,13 @@ export class EmbeddedLog {
       const row = sql.committedOffset.get(groupId, topic, partition);
       return { topic, partition, offset: row?.next_offset, metadata: row?.metadata ?? "" };
     });
+  }
+
+  /** @throws FatalError GROUP_NOT_EMPTY */
+  deleteGroup(groupId: string): void {
+    if (this.groups.members(groupId).length > 0)
+      throw new FatalError("GROUP_NOT_EMPTY", `group "${groupId}" has members: stop every instance first`);
+    this.write(() => this.#database.sql.dropCommittedOf.run(groupId));
   }
 
   /** Aborts overdue transactions and ends overdue sessions. Timers do it too; a clock in a test's hands needs the call. */

@@ -137,6 +137,10 @@ export class GroupCoordinator {
     return this.#staticMember(this.#group(groupId), groupInstanceId)?.memberId;
   }
 
+  members(groupId: string): readonly string[] {
+    return [...this.#group(groupId).members.keys()];
+  }
+
   leave(groupId: string, memberId: string): void {
     const group = this.#group(groupId);
     const member = group.members.get(memberId);

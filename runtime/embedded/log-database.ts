@@ -164,6 +164,7 @@ function topicStatements(db: Database.Database) {
     dropTopic: statement<[string]>(db, "DELETE FROM topics WHERE topic = ?"),
     dropPartitions: statement<[string]>(db, "DELETE FROM partitions WHERE topic = ?"),
     dropCommitted: statement<[string]>(db, "DELETE FROM committed_offsets WHERE topic = ?"),
+    dropCommittedOf: statement<[string]>(db, "DELETE FROM committed_offsets WHERE group_id = ?"),
     dropPending: statement<[string]>(db, "DELETE FROM pending_offsets WHERE topic = ?"),
   };
 }

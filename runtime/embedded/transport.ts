@@ -133,6 +133,14 @@ class EmbeddedTopicAdmin implements TopicAdmin {
     return (await this.#ready()).committedOffsets(groupId, partitions, options.requireStable);
   }
 
+  async members(groupId: string): Promise<readonly string[]> {
+    return (await this.#ready()).groups.members(groupId);
+  }
+
+  async deleteGroup(groupId: string): Promise<void> {
+    (await this.#ready()).deleteGroup(groupId);
+  }
+
   async removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void> {
     const { groups } = await this.#ready();
     for (const groupInstanceId of groupInstanceIds) {

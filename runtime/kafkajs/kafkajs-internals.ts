@@ -108,6 +108,7 @@ const KAFKAJS_REQUESTS = {
   LeaveGroup: 3,
   SyncGroup: 3,
   DescribeGroups: 2,
+  DeleteGroups: 1,
   CreateTopics: 3,
   DeleteTopics: 1,
   DeleteRecords: 1,

@@ -29,6 +29,22 @@ interface LeaderQuestion<P extends TopicPartition, R extends PartitionOutcome> {
   readonly request: (partitions: readonly P[], timeoutMs: number) => WireRequest<readonly R[]>;
 }
 
+interface GroupDescription {
+  readonly groups: readonly {
+    readonly errorCode: number;
+    readonly members: readonly { readonly memberId: string; readonly clientId: string; readonly clientHost: string }[];
+  }[];
+}
+
+interface DeletedGroups {
+  readonly results: readonly { readonly errorCode: number }[];
+}
+
+/** A group that was never there, or is gone, has no members and nothing to delete. */
+function unlessMissing(errorCode: number = CODE.NONE): number {
+  return errorCode === CODE.GROUP_ID_NOT_FOUND ? CODE.NONE : errorCode;
+}
+
 interface LeaveAnswer {
   readonly errorCode: number;
   readonly members: readonly { readonly errorCode: number }[];
@@ -220,6 +236,35 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
         }
         return { topic, partition, offset: offset < 0 ? undefined : offset, metadata };
       });
+    });
+  }
+
+  async members(groupId: string): Promise<readonly string[]> {
+    const request = kafkaJsRequest<GroupDescription>("DescribeGroups", { groupIds: [groupId] });
+    const errorCodeOf = ({ groups }: GroupDescription): number => unlessMissing(groups[0]?.errorCode);
+    const { groups } = await this.#cluster.retrying(`describe group ${groupId}`, (deadline) =>
+      this.#cluster.sendToCoordinator("group", groupId, request, {
+        timeoutMs: Math.max(1, deadline.leftMs),
+        errorCodeOf,
+      }),
+    );
+    const members = groups[0]?.members ?? [];
+    return members.map(
+      ({ memberId, clientId, clientHost }) => `${memberId} on ${clientHost.replace(/^\//, "")} (client ${clientId})`,
+    );
+  }
+
+  async deleteGroup(groupId: string): Promise<void> {
+    const request = kafkaJsRequest<DeletedGroups>("DeleteGroups", [groupId]);
+    const errorCodeOf = ({ results }: DeletedGroups): number => unlessMissing(results[0]?.errorCode);
+    await this.#cluster.retrying(`delete group ${groupId}`, async (deadline) => {
+      const timeoutMs = Math.max(1, deadline.leftMs);
+      const { results } = await this.#cluster.sendToCoordinator("group", groupId, request, {
+        timeoutMs,
+        errorCodeOf: (answer) => (errorCodeOf(answer) === CODE.NON_EMPTY_GROUP ? CODE.NONE : errorCodeOf(answer)),
+      });
+      if (results[0]?.errorCode === CODE.NON_EMPTY_GROUP)
+        throw new FatalError("GROUP_NOT_EMPTY", `group "${groupId}" has members: stop every instance first`);
     });
   }
 

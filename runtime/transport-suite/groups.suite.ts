@@ -62,6 +62,20 @@ export function groupRules(log: SuiteLog): void {
     await log.transport.topics.removeMembers(unique("group"), ["never-there"]);
   });
 
+  test("a group with members cannot be deleted, one that all have left can, and one that never was is no error", async () => {
+    const groupId = unique("group");
+    const { topics } = log.transport;
+    expect(await topics.members(groupId)).toEqual([]);
+    const member = log.member(groupId, { groupInstanceId: "i-1" });
+    await join(member, "a");
+    expect(await topics.members(groupId)).toEqual([expect.stringContaining("i-1")]);
+    await expect(topics.deleteGroup(groupId)).rejects.toMatchObject({ code: "GROUP_NOT_EMPTY" });
+    await member.leave();
+    await topics.deleteGroup(groupId);
+    expect(await topics.members(groupId)).toEqual([]);
+    await topics.deleteGroup(unique("group"));
+  });
+
   test("an assign function may be asynchronous, and members it gives nothing get an empty assignment", async () => {
     const member = log.member(unique("group"));
     const generation = await within(

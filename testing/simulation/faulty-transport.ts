@@ -114,6 +114,8 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
         work: () => inner.committedOffsets(groupId, partitions, options),
         ...read,
       }),
+    members: (groupId) => send({ what: "members", work: () => inner.members(groupId), ...read }),
+    deleteGroup: (groupId) => send({ what: "deleteGroup", work: () => inner.deleteGroup(groupId), mayRepeat: true }),
     removeMembers: (groupId, groupInstanceIds) =>
       send({ what: "removeMembers", work: () => inner.removeMembers(groupId, groupInstanceIds), mayRepeat: true }),
   };
