@@ -68,6 +68,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
   "vitest.config.ts": { rooms: [], packages: ["vitest", "node:*"] },
   "tidy.test.ts": { rooms: [], packages: ["typescript"] },
   "readme.test.ts": { rooms: ["doors"], packages: ["typescript"] },
+  // Each rule of docs/protocol.md has its test.
+  "protocol.test.ts": { rooms: [], packages: [] },
   // Compares the pages with the tables that they tell of.
   "docs.test.ts": { rooms: ["apps/purchase", "metrics"], packages: ["typescript"] },
 };

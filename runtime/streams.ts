@@ -8,6 +8,7 @@ import type { ProcessorTopology } from "../topology/processor-topology.js";
 import type { ReadOnlyStore, StoreOf } from "../topology/read-only-store.js";
 import { METADATA_BYTES_MAX, metadataBytesMax } from "./commit-metadata.js";
 import { type ResolvedConfig, resolveConfig, type StreamsConfig } from "./config.js";
+import { connectPatiently } from "./connect.js";
 import { isWithin } from "./is-within.js";
 import { type Layout, LocalState, type Owner } from "./local-state.js";
 import { type SqlOptions, SqlQueries } from "./sql-queries.js";
@@ -138,17 +139,21 @@ export class KafkaStreams {
    * `applicationServer`: where other instances can ask this one, where the configuration does not say.
    *
    * @throws StreamsError STATE_DIRECTORY_LOCKED when another process has the directory
-   * @throws UnavailableError when no broker can be reached
+   * @throws UnavailableError when no broker can be reached within 5 minutes
    */
   async start({ applicationServer }: { readonly applicationServer?: string | undefined } = {}): Promise<void> {
     if (this.#state !== "CREATED")
       throw new StreamsError("ALREADY_STARTED", `start() works once; this instance is ${this.#state}, make a new one`);
     this.#config = { ...this.#config, applicationServer: this.#config.applicationServer ?? applicationServer };
-    const { applicationId, stateDir, transport } = this.#config;
+    const { applicationId, stateDir, transport, logger } = this.#config;
     this.#moveTo("REBALANCING");
     try {
       this.#files = StateFiles.lock({ stateDir, applicationId, topology: this.#topology.hash });
-      await transport.connect();
+      if (!(await connectPatiently(transport, { logger, isClosing: () => this.#state === "PENDING_SHUTDOWN" }))) {
+        this.#files.unlock();
+        await this.#closeTransport();
+        return this.#moveTo("NOT_RUNNING");
+      }
       const identities = threadIdentities(this.#config, this.#files.identity);
       await removeDroppedMembers(this.#config, this.#files, identities);
       this.#threads = openThreads(this.#topology, this.#config, this.#files, identities);

@@ -106,6 +106,9 @@ export class TaskOpener {
     liveOwners: ReadonlySet<string>,
   ): AsyncGenerator<OpenedTask> {
     const fetcher = this.#options.transport.openFetcher({ name: "restore", readCommitted: true });
+    // A fetch under way returns when its fetcher closes: a broker that has died must not hold up whoever closes this.
+    const close = (): void => void fetcher.close();
+    signal.addEventListener("abort", close, { once: true });
     try {
       const committed = await this.#committedOffsets(ids, signal, liveOwners);
       if (signal.aborted) return;
@@ -128,6 +131,7 @@ export class TaskOpener {
     } finally {
       for (const { state } of this.#openings.values()) state.close();
       this.#openings.clear();
+      signal.removeEventListener("abort", close);
       await fetcher.close();
     }
   }

@@ -64,6 +64,22 @@ async function expectEqual(pipeline: Pipeline, load: LoadStream): Promise<void> 
   expect(await pipeline.probe.read(pipeline.expired)).toEqual([]);
 }
 
+interface Joined {
+  readonly active: readonly string[];
+}
+
+function joined(process: PipelineProcess): Joined[] {
+  return logLines(process).filter(({ msg }) => msg?.startsWith("generation ") === true) as unknown as Joined[];
+}
+
+function joins(process: PipelineProcess): number {
+  return joined(process).length;
+}
+
+function lastTasks(process: PipelineProcess): readonly string[] {
+  return [...(joined(process).at(-1)?.active ?? [])].sort();
+}
+
 function restoredRecords(process: PipelineProcess): number {
   const lines = logLines(process).filter(({ msg }) => msg?.startsWith("restored store") === true);
   return lines.reduce((sum, { records }) => sum + Number(records), 0);
@@ -174,6 +190,41 @@ describe("aggregates equal the sums of the purchases, to the cent", () => {
 
     await expectEqual(pipeline, load);
   });
+});
+
+describe("a rolling restart of three with ON_CLOSE=stay", () => {
+  test.each(["SIGTERM", "SIGKILL"] as const)(
+    "by %s under load moves no task, and restores tails only",
+    async (signal) => {
+      const pipeline = await Pipeline.open();
+      const load = await openLoad(pipeline, 8);
+      // Long enough for a restart on a busy machine: whoever is back within its session has its partitions.
+      const environment = { ON_CLOSE: "stay", SESSION_TIMEOUT_MS: "30000" };
+      const numbers = ["1", "2", "3"];
+      const instances = numbers.map((number) => pipeline.start(number, environment));
+      for (const instance of instances) await pipeline.ready(instance);
+      const paced = new PacedLoad(load, { records: 200_000, perSecond: 2_000 });
+      await paced.reaches(4_000);
+      const before = instances.map(lastTasks);
+      const generations = instances.map(joins);
+      for (const [at, number] of numbers.entries()) {
+        await (instances[at] as PipelineProcess).end(signal);
+        const back = pipeline.start(number, environment);
+        await pipeline.ready(back);
+        instances[at] = back;
+        expect(lastTasks(back)).toEqual(before[at]);
+        // Of some 3,000 rows of a task a tail is what one commit or two have written.
+        expect(restoredRecords(back)).toBeLessThan(2_000);
+        for (const [other, instance] of instances.entries())
+          if (other > at) expect(joins(instance)).toBe(generations[other]);
+      }
+      await paced.end();
+      await pipeline.caughtUp();
+      for (const instance of instances) expect(await instance.end("SIGTERM")).toBe(0);
+
+      await expectEqual(pipeline, load);
+    },
+  );
 });
 
 describe("AUTO_OFFSET_RESET=latest", () => {

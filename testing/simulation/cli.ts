@@ -11,6 +11,8 @@ interface Options {
   readonly from: number;
   readonly jobs: number;
   readonly trace: boolean;
+  /** No seed is begun when this is over. */
+  readonly withinMs: number;
 }
 
 interface Report {
@@ -26,21 +28,24 @@ function optionsFrom(args: readonly string[]): Options {
       seeds: { type: "string", default: "2000" },
       from: { type: "string", default: "1" },
       jobs: { type: "string", default: String(availableParallelism()) },
+      within: { type: "string", default: "86400" },
       trace: { type: "boolean", default: false },
     },
   });
-  const whole = (name: "seeds" | "from" | "jobs"): number => {
+  const whole = (name: "seeds" | "from" | "jobs" | "within"): number => {
     const value = Number(values[name]);
     if (!Number.isSafeInteger(value) || value < 1) throw new Error(`--${name} ${values[name]}: a whole number from 1`);
     return value;
   };
   const seeds = whole("seeds");
-  return { seeds, from: whole("from"), jobs: Math.min(whole("jobs"), seeds), trace: values.trace };
+  const jobs = Math.min(whole("jobs"), seeds);
+  return { seeds, from: whole("from"), jobs, trace: values.trace, withinMs: whole("within") * 1_000 };
 }
 
 /** In this process: tells the parent, if there is one, of each run. */
-async function runSeeds(seeds: readonly number[], report: (report: Report) => void): Promise<void> {
+async function runSeeds(seeds: readonly number[], endMs: number, report: (report: Report) => void): Promise<void> {
   for (const seed of seeds) {
+    if (Date.now() >= endMs) return;
     const { failures, faults } = await simulate({ seed });
     report({ seed, failures, faults });
     // A run never waits for the real event loop; messages to the parent do.
@@ -49,10 +54,14 @@ async function runSeeds(seeds: readonly number[], report: (report: Report) => vo
 }
 
 /** Each process runs every so-manieth seed: a run keeps one core busy. */
-async function runInChildren({ seeds, from, jobs }: Options, report: (report: Report) => void): Promise<void> {
+async function runInChildren(
+  { seeds, from, jobs, withinMs }: Options,
+  report: (report: Report) => void,
+): Promise<void> {
+  const endMs = Date.now() + withinMs;
   const child = (job: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      const args = [String(from + job), String(from + seeds), String(jobs)];
+      const args = [from + job, from + seeds, jobs, endMs].map(String);
       const running = fork(fileURLToPath(import.meta.url), args, { env: { ...process.env, [CHILD]: "1" } });
       running.on("message", (message) => report(message as Report));
       running.on("error", reject);
@@ -66,10 +75,10 @@ async function runInChildren({ seeds, from, jobs }: Options, report: (report: Re
 const CHILD = "MILLRACE_SIMULATION_CHILD";
 
 async function runAsChild(): Promise<void> {
-  const [from, end, step] = process.argv.slice(2).map(Number) as [number, number, number];
+  const [from, end, step, endMs] = process.argv.slice(2).map(Number) as [number, number, number, number];
   const seeds: number[] = [];
   for (let seed = from; seed < end; seed += step) seeds.push(seed);
-  await runSeeds(seeds, (report) => process.send?.(report));
+  await runSeeds(seeds, endMs, (report) => process.send?.(report));
   process.disconnect?.();
 }
 
@@ -97,9 +106,14 @@ async function main(): Promise<number> {
     for (const failure of report.failures.slice(0, FAILURES_SHOWN)) console.log(`  ${failure}`);
     console.log(`  again, with all that happened: npm run test:sim -- --from ${report.seed} --seeds 1 --trace`);
   });
-  const seconds = ((performance.now() - beganMs) / 1_000).toFixed(1);
-  console.log(`${runs} seeds from ${options.from}, ${faults} faults in ${seconds} s: ${failed.length} failed`);
-  return failed.length === 0 && runs === options.seeds ? 0 : 1;
+  const seconds = (performance.now() - beganMs) / 1_000;
+  console.log(
+    `${runs} seeds from ${options.from}, ${faults} faults in ${seconds.toFixed(1)} s: ${failed.length} failed`,
+  );
+  const isInTime = seconds < options.withinMs / 1_000;
+  if (runs < options.seeds && !isInTime)
+    console.log(`THE TIME WAS UP: ${options.seeds - runs} of ${options.seeds} seeds were not begun`);
+  return failed.length === 0 && (runs === options.seeds || !isInTime) ? 0 : 1;
 }
 
 if (process.env[CHILD] === undefined) process.exitCode = await main();
