@@ -13,6 +13,7 @@ import { Membership } from "./membership.js";
 import { overtakenTasks } from "./overtaken-tasks.js";
 import { prepareSerdes } from "./prepare-serdes.js";
 import { prepareTopics } from "./prepare-topics.js";
+import { SourceWatch } from "./source-watch.js";
 import type { StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
 import { TaskOpening } from "./task-opening.js";
@@ -66,6 +67,7 @@ export class StreamSession {
   readonly #commits: CommitSchedule;
   readonly #fetching: Fetching;
   readonly #maintenance: Maintenance;
+  readonly #sources: SourceWatch;
   readonly #wakeup = new Wakeup();
   readonly #clock: ThreadClock;
   #phase: SessionPhase = "starting";
@@ -128,6 +130,7 @@ export class StreamSession {
       this.#wakeup,
       metrics,
     );
+    this.#sources = new SourceWatch(transport.topics, logger);
     this.#maintenance = new Maintenance(transport.topics, this.#names, logger, config.changelogDeleteDelayMs);
   }
 
@@ -180,6 +183,7 @@ export class StreamSession {
       const { topology, files } = this.#options;
       await prepareSerdes(topology);
       this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files);
+      this.#watchSources();
       await this.#transactions.initialize();
       while (!this.#closing) {
         await this.#join();
@@ -210,6 +214,19 @@ export class StreamSession {
       await this.#wakeup.sleep(TOPIC_POLL_MS);
     }
     return false;
+  }
+
+  #watchSources(): void {
+    const topics = sourceTopics(this.#options.topology);
+    this.#sources.begin(new Map(topics.map((topic) => [topic, this.#directory.partitionCount(topic) ?? 0])));
+  }
+
+  /** A static member that only came back would be given its old tasks, without anybody asking how many there are now. */
+  async #leaveForNewTasks(): Promise<unknown> {
+    await this.#settle();
+    this.#tasks.closeAll();
+    await this.#membership.leave();
+    return this.#sources.tick();
   }
 
   // ---- joining ----
@@ -269,6 +286,7 @@ export class StreamSession {
       }
       this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
       this.#maintenance.tick(this.#tasks.all);
+      if (this.#sources.tick() !== undefined) throw await this.#leaveForNewTasks();
       const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
       this.#commits.tick(this.#membership.group, { isDrained: processed === 0 });
       if (processed > 0) await new Promise((resolve) => setImmediate(resolve));

@@ -8,12 +8,12 @@ const TIMEOUT_MS = 400_000;
 
 beforeAll(buildIfStale);
 
-/** The one fault that needs more than a user's rights. Left out only where somebody says so: `CHAOS_WITHOUT_CUTS=1`. */
+/** The one fault that needs more than a user's rights. Left out only where somebody says so: `WITHOUT_ROOT=1`. */
 async function canCut(): Promise<boolean> {
-  if (process.env.CHAOS_WITHOUT_CUTS === "1") return false;
+  if (process.env.WITHOUT_ROOT === "1") return false;
   const missing = await missingForNamespaces();
   if (missing === undefined) return true;
-  throw new Error(`no connection can be cut here: ${missing}. CHAOS_WITHOUT_CUTS=1 runs the other faults alone`);
+  throw new Error(`no connection can be cut here: ${missing}. WITHOUT_ROOT=1 runs the other faults alone`);
 }
 
 test.each<[Guarantee, number]>([
