@@ -58,12 +58,13 @@ export class CommitSchedule {
   }
 
   /**
-   * Begins a commit when it is time or the buffers are full, and none is on its way. For a loop to call whenever it comes
+   * Writes what earlier commits left to be written, and begins a commit when it is time or the buffers are full. For a loop to call whenever it comes
    * around. `isDrained`: nothing is left to process, so that it may come before its time.
    */
   tick(group: GroupMetadata | undefined, { isDrained }: { readonly isDrained: boolean }): void {
     if (this.#inFlight !== undefined) return;
     const nowMs = performance.now();
+    this.#tasks.writeCommitted(nowMs, { isDrained });
     const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
     if (isTime || this.#isFull) this.#start(group);
   }

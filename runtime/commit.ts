@@ -47,8 +47,8 @@ type Produce = (batches: readonly PartitionBatch[]) => Promise<readonly ProduceR
  *   outputs   at_least_once: they are there, state and positions are not, so they repeat;
  *             exactly_once: they are in the open transaction
  *   changelog, offsets   in an open transaction, which whoever comes next aborts
- *   commit    Kafka has it, SQLite does not: the next open replays this one commit from the changelog
- *   apply     SQLite writes all or nothing
+ *   commit    Kafka has it, SQLite does not: the next open replays it from the changelog, with what else was not written
+ *   apply     the task knows; SQLite gets it with the next write, all or nothing (ADR 006)
  */
 export class Committer {
   readonly #options: CommitterOptions;

@@ -54,3 +54,49 @@ test("the emptiest partition is asked for first, and a full one not at all", () 
   const tasks = setOf(new Stub("0", 0, 20), new Stub("1", 0, 10), new Stub("2", 0, 30), new Stub("3", 0, 0));
   expect(tasks.fetchPositions(4 * 25).map(({ partition }) => partition)).toEqual([3, 1, 0]);
 });
+
+/** What the set asks of a task that has something committed which SQLite has not. */
+class Waiting {
+  written = false;
+
+  constructor(
+    readonly id: string,
+    readonly sinceMs: number,
+    readonly unwrittenBytes = 1,
+  ) {}
+
+  get state() {
+    return { unwrittenBytes: this.unwrittenBytes };
+  }
+
+  get unwrittenSinceMs(): number | undefined {
+    return this.written ? undefined : this.sinceMs;
+  }
+
+  write(): void {
+    this.written = true;
+  }
+}
+
+describe("writing what is committed", () => {
+  function written(nowMs: number, isDrained: boolean, waiting: readonly Waiting[]): string[] {
+    const tasks = new TaskSet();
+    for (const task of waiting) tasks.add(task as unknown as StreamTask, { isNew: false });
+    tasks.writeCommitted(nowMs, { isDrained });
+    return waiting.filter((task) => task.written).map(({ id }) => id);
+  }
+  const ages = () => [new Waiting("0", 300), new Waiting("1", 0), new Waiting("2", 950)];
+
+  test("with a backlog a second late, and only a part of the tasks at a time, the oldest first", () => {
+    expect(written(999, false, ages())).toEqual([]);
+    expect(written(2_000, false, ages())).toEqual(["1"]);
+  });
+
+  test("without one at once, and all of them", () => {
+    expect(written(950, true, ages())).toEqual(["0", "1", "2"]);
+  });
+
+  test("at once where it is much", () => {
+    expect(written(0, false, [new Waiting("0", 0), new Waiting("1", 0, 3 * 1024 * 1024)])).toEqual(["1"]);
+  });
+});

@@ -1,6 +1,13 @@
 import type { StreamTask } from "./task.js";
 import type { FetchedPartition, FetchPosition } from "./transport.js";
 
+/** How long what is committed may wait for SQLite with a backlog: rows change often then, and one write for several commits saves most. */
+const UNWRITTEN_MS_MAX = 1_000;
+/** A task with more than this is written at once. */
+const UNWRITTEN_BYTES_MAX = 2 * 1024 * 1024;
+/** With a backlog, a part of the tasks at a time: a write of them all holds everything else up. */
+const WRITTEN_SHARE = 1 / 8;
+
 /** Records that one task processes before the next one gets its turn. */
 const TURN_RECORDS = 1_000;
 
@@ -55,6 +62,24 @@ export class TaskSet {
     let bytes = 0;
     for (const task of this.#tasks.values()) bytes += task.queuedBytes;
     return bytes;
+  }
+
+  /**
+   * Writes what is committed to SQLite: all of it where nothing is left to process, so that readers of the files see it at once;
+   * else what has waited long enough, the oldest first. Not while a commit is on its way.
+   */
+  writeCommitted(nowMs: number, { isDrained }: { readonly isDrained: boolean }): void {
+    const due: { readonly task: StreamTask; readonly sinceMs: number }[] = [];
+    for (const task of this.#tasks.values()) {
+      const { unwrittenSinceMs } = task;
+      if (unwrittenSinceMs === undefined) continue;
+      const isMuch = task.state.unwrittenBytes > UNWRITTEN_BYTES_MAX;
+      const sinceMs = isMuch ? Number.NEGATIVE_INFINITY : unwrittenSinceMs;
+      if (isDrained || sinceMs <= nowMs - UNWRITTEN_MS_MAX) due.push({ task, sinceMs });
+    }
+    const most = isDrained ? due.length : Math.ceil(this.#tasks.size * WRITTEN_SHARE);
+    due.sort((a, b) => a.sinceMs - b.sinceMs);
+    for (const { task } of due.slice(0, most)) task.write();
   }
 
   /** Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. */

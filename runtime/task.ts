@@ -87,6 +87,7 @@ export class StreamTask {
   readonly #clockList: { readonly clock: Clock; streamTimeMs: number; emittedUpToMs: number }[] = [];
   #commitNumber: number;
   #dirty = false;
+  #unwrittenSinceMs: number | undefined;
 
   constructor(options: TaskOptions) {
     this.#options = options;
@@ -191,7 +192,7 @@ export class StreamTask {
     };
   }
 
-  /** The Kafka transaction of `commit` is committed: writes the same to SQLite. */
+  /** The Kafka transaction of `commit` is committed: `write` may write the same to SQLite. */
   apply(
     commit: TaskCommit,
     changelog: ReadonlyMap<string, { readonly firstOffset: number; readonly nextOffset: number }>,
@@ -212,8 +213,20 @@ export class StreamTask {
       topicIds: this.#options.topicIds,
       wallClockMs,
     };
-    this.state.apply(checkpoint, firstOffsets);
+    this.state.confirm(checkpoint, firstOffsets);
+    this.#unwrittenSinceMs ??= performance.now();
     for (const [node, timesMs] of commit.samples) this.#options.metrics.endToEndLatency(node, timesMs, wallClockMs);
+  }
+
+  /** Since when something committed is not in SQLite; undefined when all is. By `performance.now()`. */
+  get unwrittenSinceMs(): number | undefined {
+    return this.#unwrittenSinceMs;
+  }
+
+  /** Writes to SQLite what is committed. Not between `take` and `apply`. */
+  write(): void {
+    this.state.write();
+    this.#unwrittenSinceMs = undefined;
   }
 
   /** What a commit writes beside every source offset of this task. */

@@ -65,8 +65,12 @@ class SqliteTaskState implements TaskState {
   /** The values of `#stores`: `keep` runs once per record. */
   readonly #buffers: readonly WriteBuffer[];
   readonly #wallClockMs: () => number;
+  /** Of the last commit, and of what the file holds. */
   #checkpoint: Checkpoint | undefined;
+  #written: Checkpoint | undefined;
   #taken = false;
+  /** By store: the lowest changelog offset of what is confirmed and not written; undefined when all is written. */
+  #unwritten: Record<string, number> | undefined;
 
   constructor(database: SqliteDatabase, options: TaskStateOptions) {
     this.#database = database;
@@ -83,6 +87,7 @@ class SqliteTaskState implements TaskState {
     });
     this.#buffers = [...this.#stores.values()].map((layers) => layers.buffer);
     this.#checkpoint = this.#readCheckpoint();
+    this.#written = this.#checkpoint;
   }
 
   store(name: string): StateStore {
@@ -126,8 +131,26 @@ class SqliteTaskState implements TaskState {
     return encoded.map(({ layers, changes }) => ({ store: layers.spec.name, entries: changes.entries }));
   }
 
-  apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
-    invariant(this.#taken, "what is applied must have been taken");
+  confirm(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
+    invariant(this.#taken, "what is confirmed must have been taken");
+    this.#taken = false;
+    this.#checkpoint = checkpoint;
+    this.#unwritten ??= {};
+    for (const [store, offset] of Object.entries(firstOffsets)) {
+      this.#unwritten[store] = Math.min(offset, this.#unwritten[store] ?? offset);
+    }
+    for (const buffer of this.#buffers) buffer.confirm();
+  }
+
+  get unwrittenBytes(): number {
+    if (this.#unwritten === undefined) return 0;
+    return this.#buffers.reduce((bytes, buffer) => bytes + buffer.unwrittenBytes, 0);
+  }
+
+  write(): void {
+    const firstOffsets = this.#unwritten;
+    const checkpoint = this.#checkpoint;
+    if (firstOffsets === undefined || checkpoint === undefined || this.#taken) return;
     this.#database.transaction(() => {
       for (const layers of this.#stores.values()) {
         this.#writeTaken(layers, firstOffsets[layers.spec.name]);
@@ -135,10 +158,15 @@ class SqliteTaskState implements TaskState {
       }
       this.#writeCheckpoint(checkpoint);
     });
+    this.#unwritten = undefined;
     for (const layers of this.#stores.values()) {
       layers.buffer.settle(layers.kind === "window" ? layers.stored.takenLiveFromMs : Number.NEGATIVE_INFINITY);
     }
-    this.#taken = false;
+  }
+
+  apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
+    this.confirm(checkpoint, firstOffsets);
+    this.write();
   }
 
   checkpoint(): Checkpoint | undefined {
@@ -165,7 +193,7 @@ class SqliteTaskState implements TaskState {
     const cuts: Record<string, number> = {};
     for (const { kind, spec, stored } of this.#stores.values()) {
       if (kind !== "window" || !spec.changelog) continue;
-      const cut = stored.firstLiveOffset() ?? this.#checkpoint?.changelogOffsets[spec.name];
+      const cut = stored.firstLiveOffset() ?? this.#written?.changelogOffsets[spec.name];
       if (cut !== undefined) cuts[spec.name] = cut;
     }
     return cuts;
@@ -176,7 +204,14 @@ class SqliteTaskState implements TaskState {
   }
 
   close(): void {
-    this.#database.close();
+    try {
+      this.write();
+    } catch {
+      // The changelog has it: the next open reads it back, after a check of the file, which this close leaves unclean.
+      this.#unwritten = undefined;
+    } finally {
+      this.#database.close();
+    }
   }
 
   wipe(): void {
@@ -221,6 +256,7 @@ class SqliteTaskState implements TaskState {
   #writeCheckpoint(checkpoint: Checkpoint): void {
     this.#database.prepare("UPDATE millrace_task SET checkpoint = ?").run(JSON.stringify(checkpoint));
     this.#checkpoint = checkpoint;
+    this.#written = checkpoint;
   }
 
   #readCheckpoint(): Checkpoint | undefined {

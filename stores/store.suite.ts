@@ -195,6 +195,60 @@ function takingRules(state: () => TaskState): void {
     expect(() => state().take()).toThrow(/applied first/);
   });
 
+  test("what is confirmed is read as committed, and SQLite has it once it is written", () => {
+    table(state()).put("ann", { sum: 1 }, 1);
+    state().take();
+    state().confirm(checkpointAt(1, { users: 1 }), { users: 0 });
+    expect(table(state()).get("ann")?.value).toEqual({ sum: 1 });
+    expect(state().checkpoint()).toEqual(checkpointAt(1, { users: 1 }));
+    expect([state().rowCounts().users, state().unwrittenBytes > 0]).toEqual([0, true]);
+    state().write();
+
+    expect([state().rowCounts().users, state().unwrittenBytes]).toEqual([1, 0]);
+    expect(table(state()).get("ann")?.value).toEqual({ sum: 1 });
+  });
+
+  test("commits that wait are written as one: each row as the last of them has it, deletions as well", () => {
+    table(state()).put("ann", { sum: 1 }, 1);
+    table(state()).put("bob", { sum: 1 }, 1);
+    state().take();
+    state().confirm(checkpointAt(1), { users: 0 });
+    table(state()).put("ann", { sum: 2 }, 2);
+    table(state()).put("bob", null, 2);
+    table(state()).put("cat", { sum: 1 }, 2);
+    state().take();
+    state().confirm(checkpointAt(2), { users: 2 });
+    table(state()).put("ann", { sum: 3 }, 3);
+    state().write();
+
+    expect(state().rowCounts().users).toBe(2);
+    expect(table(state()).get("ann")?.value).toEqual({ sum: 3 });
+    expect([...table(state()).changes()].map(([key, , before]) => [key, before?.value])).toEqual([["ann", { sum: 2 }]]);
+    expect(table(state()).get("bob")).toBeUndefined();
+  });
+
+  test("nothing is written while a taking is on its way: its rows may never be committed", () => {
+    table(state()).put("ann", { sum: 1 }, 1);
+    state().take();
+    state().confirm(checkpointAt(1), { users: 0 });
+    table(state()).put("ann", { sum: 2 }, 2);
+    state().take();
+    state().write();
+
+    expect(state().rowCounts().users).toBe(0);
+  });
+
+  test("the changelog is not cut above what waits to be written", () => {
+    commit(state(), 1, 100);
+    windows(state()).put("ann", 0, { sum: 1 }, 1);
+    state().take();
+    state().confirm(checkpointAt(2, { spend: 300 }), { spend: 200 });
+    expect(state().changelogCuts().spend).toBe(200);
+    state().write();
+
+    expect(state().changelogCuts().spend).toBe(200);
+  });
+
   test("a value that its serde refuses stops the taking, names store and key, and changes nothing", () => {
     table(state()).put("fine", { sum: 1 }, 1);
     const endless: { sum: number; self?: unknown } = { sum: 2 };

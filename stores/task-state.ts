@@ -44,8 +44,8 @@ export interface ChangelogRecord {
  * The state of one task: every store of its sub-topology for one partition, in one SQLite file. Synchronous.
  *
  * Three layers, and reads go through them in this order: the buffer that records write to (live values), the frozen
- * changes of a commit in flight (bytes, decoded anew by each read), and SQLite. SQLite holds only what a committed
- * Kafka transaction covers.
+ * changes of commits that are not written yet (bytes, decoded anew by each read), and SQLite. SQLite holds only what
+ * committed Kafka transactions cover; it may be some commits behind them (ADR 006), which the next open reads back.
  */
 export interface TaskState {
   store(name: string): StateStore;
@@ -65,12 +65,21 @@ export interface TaskState {
   /** Freezes the dirty rows of every store, serialized, and starts a fresh buffer. One taking at a time. */
   take(): readonly TakenChanges[];
   /**
-   * Writes what was taken and the checkpoint in one SQLite transaction, and drops expired segments.
+   * The Kafka transaction of what was taken is committed: `checkpoint` describes it. Nothing is written yet.
    * `firstOffsets`: by store, the lowest changelog offset that this commit produced.
    */
+  confirm(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void;
+  /** About how much is confirmed and not written. */
+  readonly unwrittenBytes: number;
+  /**
+   * Writes what is confirmed and its checkpoint in one SQLite transaction, and drops expired segments. Does nothing when
+   * all is written, or while a taking is on its way: its rows may be newer than what is committed.
+   */
+  write(): void;
+  /** `confirm` and `write`. */
   apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void;
 
-  /** As the last `apply` or restored batch left it; undefined for a new or wiped file. */
+  /** As the last `confirm` or restored batch left it; undefined for a new or wiped file. */
   checkpoint(): Checkpoint | undefined;
 
   /**
@@ -86,7 +95,10 @@ export interface TaskState {
   /** Rows now in SQLite, by store: for metrics and tests, not for the hot path. */
   rowCounts(): Readonly<Record<string, number>>;
 
-  /** Closes without writing anything. The buffers are lost, as they must be when the task is not this member's any more. */
+  /**
+   * Closes. What is confirmed is written first, unless a taking is on its way. What is not committed is lost, as it must be
+   * when the task is not this member's any more.
+   */
   close(): void;
   /** Closes and deletes the file. */
   wipe(): void;

@@ -49,7 +49,7 @@ export class BufferedRow {
   before: HeldRow | undefined = undefined;
   /** The bytes that the last taking froze, or that SQLite has; undefined = not at hand. */
   encoded: EncodedRow | undefined = undefined;
-  /** Taken, and not yet in SQLite. */
+  /** Taken, and not yet in SQLite: in a commit on its way, or in one that is done and not written. */
   inFlight = false;
   /** Read or written since the last sweep of the cache. */
   touched = true;
@@ -93,7 +93,8 @@ export class WriteBuffer {
   /** In the order of their first change. */
   #dirty: BufferedRow[] = [];
   #inFlight: BufferedRow[] = [];
-  #inFlightBytes = 0;
+  /** Of what was taken and is not committed yet. */
+  #takenBytes = 0;
 
   readonly #undoRows: BufferedRow[] = [];
   readonly #undoBefore: (HeldRow | undefined)[] = [];
@@ -111,9 +112,14 @@ export class WriteBuffer {
     this.#cacheBytesMax = options.cacheBytesMax;
   }
 
-  /** Changed and in-flight rows, estimated: the cache is bounded by itself and no commit makes it smaller. */
+  /** Rows that are not committed, estimated: the cache is bounded by itself and no commit makes it smaller. */
   get bufferedBytes(): number {
-    return this.#dirty.length * this.#rowBytes + this.#inFlightBytes;
+    return this.#dirty.length * this.#rowBytes + this.#takenBytes;
+  }
+
+  /** Rows that SQLite has still to get, estimated. */
+  get unwrittenBytes(): number {
+    return this.#inFlight.length * this.#rowBytes;
   }
 
   /** Rows that SQLite has as well, kept to be found faster, estimated. */
@@ -213,15 +219,20 @@ export class WriteBuffer {
     for (let at = 0; at < encoded.rows.length; at++) {
       const entry = encoded.rows[at]!;
       const taken = encoded.entries[at]!;
+      if (!entry.inFlight) this.#inFlight.push(entry);
       entry.inFlight = true;
       entry.encoded = taken;
       entry.row = undefined;
       bytes += ROW_OVERHEAD_BYTES + taken.changelogKey.byteLength + (taken.value?.byteLength ?? 0);
     }
     this.#dirty = [];
-    this.#inFlight = encoded.rows;
-    this.#inFlightBytes = bytes;
+    this.#takenBytes = bytes;
     if (encoded.rows.length > 0) this.#rowBytes = bytes / encoded.rows.length;
+  }
+
+  /** What was taken is committed, and waits to be written. */
+  confirm(): void {
+    this.#takenBytes = 0;
   }
 
   /** What was in flight is in SQLite now. Rows that start before `liveFromMs` have expired and are forgotten. */
@@ -231,7 +242,6 @@ export class WriteBuffer {
       if (entry.row !== undefined) entry.encoded = undefined;
     }
     this.#inFlight = [];
-    this.#inFlightBytes = 0;
     for (const [startMs, window] of this.#windows) {
       if (startMs >= liveFromMs) continue;
       this.#windows.delete(startMs);

@@ -156,6 +156,7 @@ export class TopologyTestDriver {
   #commit(task: StreamTask): boolean {
     const commit = task.take();
     task.apply(commit, this.#changelogRanges(commit), this.#wallClockMs);
+    task.write();
     let isRead = false;
     for (const { topic, batch } of commit.outputs.batches) {
       const records = recordsOf(batch);

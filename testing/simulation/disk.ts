@@ -168,10 +168,24 @@ class WatchedState implements TaskState {
     return this.inner.diskBytes;
   }
 
+  get unwrittenBytes(): number {
+    return this.inner.unwrittenBytes;
+  }
+
+  confirm(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
+    this.events.step("has a commit confirmed");
+    this.inner.confirm(checkpoint, firstOffsets);
+  }
+
+  write(): void {
+    this.events.step("writes commits");
+    this.inner.write();
+    this.events.step("has written commits");
+  }
+
   apply(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
-    this.events.step("writes a commit");
-    this.inner.apply(checkpoint, firstOffsets);
-    this.events.step("has written a commit");
+    this.confirm(checkpoint, firstOffsets);
+    this.write();
   }
 
   restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void {
