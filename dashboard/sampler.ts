@@ -59,16 +59,13 @@ export class Sampler {
   async sample(nowMs: number): Promise<Sample> {
     const { status, metrics } = this.#options.streams;
     const registry = metrics.registry;
-    const read = (name: string): Promise<readonly Reading[]> => readings(registry, name);
-    const [dropped, lag, streamTime] = await Promise.all(
-      ["records_dropped_total", "consumer_lag_records", "stream_time_timestamp_seconds"].map(read),
-    );
-    const counters = await this.#counters(nowMs, dropped ?? []);
+    const read = await readAll(registry);
+    const counters = countersOf(read, nowMs);
     const before = this.#before(nowMs);
     this.#past.push(counters);
     const rates = new Rates(before ?? counters, counters);
     await this.#countRows(registry, nowMs);
-    const totals = await this.#totals(registry, counters, rates, { dropped: dropped ?? [], lag: lag ?? [] });
+    const totals = totalsOf(read, counters, rates);
     return {
       atMs: nowMs,
       point: pointOf(nowMs, {
@@ -87,34 +84,10 @@ export class Sampler {
       state: status.state,
       reason: status.reason,
       totals,
-      tasks: taskRows(status, lag ?? [], streamTime ?? []),
+      tasks: taskRows(status, read.consumer_lag_records, read.stream_time_timestamp_seconds),
       tasksLeftOut: Math.max(0, status.tasks.length - TASKS_MAX),
-      stores: await this.#storeRows(registry, rates),
+      stores: this.#storeRows(read, rates),
       edgeRates: this.#options.meters.map((meter) => (meter === undefined ? null : this.#edgeRate(meter, rates))),
-    };
-  }
-
-  async #counters(nowMs: number, dropped: readonly Reading[]): Promise<Counters> {
-    const { registry } = this.#options.streams.metrics;
-    const [consumed, produced, processed, deadLetters, late, latency, lateness, commits] = await Promise.all([
-      readings(registry, "records_consumed_total"),
-      readings(registry, "records_produced_total"),
-      readings(registry, "node_records_total"),
-      readings(registry, "dead_letter_records_total"),
-      readings(registry, "records_late_total"),
-      readings(registry, "end_to_end_latency_seconds", "_bucket"),
-      readings(registry, "record_lateness_seconds", "_bucket"),
-      readings(registry, "commit_duration_seconds", "_bucket"),
-    ]);
-    return {
-      atMs: nowMs,
-      consumed: by(consumed, "topic"),
-      produced: by(produced, "topic"),
-      processed: by(processed, "node"),
-      deadLetters: by(deadLetters, "topic"),
-      late: late.length === 0 ? null : total(late),
-      droppedLate: total(dropped.filter(({ labels }) => labels.reason === "late")),
-      histograms: { latency: bucketsOf(latency), lateness: bucketsOf(lateness), commits: bucketsOf(commits) },
     };
   }
 
@@ -124,33 +97,9 @@ export class Sampler {
     return this.#past[0];
   }
 
-  async #totals(
-    registry: Registry,
-    counters: Counters,
-    rates: Rates,
-    known: { readonly dropped: readonly Reading[]; readonly lag: readonly Reading[] },
-  ): Promise<Totals> {
-    const sum = async (name: string): Promise<number> => total(await readings(registry, name));
-    const commits = by(await readings(registry, "commits_total"), "result");
-    return {
-      records: sumOf(counters.consumed),
-      recordsPerSecond: rates.consumed() ?? 0,
-      producedPerSecond: rates.produced() ?? 0,
-      lag: total(known.lag),
-      commits: commits.get("ok") ?? 0,
-      failedCommits: commits.get("failed") ?? 0,
-      taskFailures: await sum("task_failures_total"),
-      dropped: total(known.dropped),
-      droppedLate: counters.droppedLate,
-      deadLetters: sumOf(counters.deadLetters),
-      bufferedBytes: await sum("buffered_bytes"),
-      rebalances: await sum("rebalances_total"),
-    };
-  }
-
-  async #storeRows(registry: Registry, rates: Rates): Promise<readonly StoreRow[]> {
-    const remaining = by(await readings(registry, "restore_remaining_records"), "store");
-    const restored = by(await readings(registry, "restored_records_total"), "store");
+  #storeRows(read: Read, rates: Rates): readonly StoreRow[] {
+    const remaining = by(read.restore_remaining_records, "store");
+    const restored = by(read.restored_records_total, "store");
     return this.#options.stores.map(({ name, changelog }) => ({
       name,
       rows: this.#rows.get(name) ?? null,
@@ -187,6 +136,74 @@ export class Sampler {
         return rates.processedBy(meter.node);
     }
   }
+}
+
+/** What is read each time, with the part of a histogram that is meant. */
+const METRICS_READ = {
+  records_consumed_total: "",
+  records_produced_total: "",
+  records_dropped_total: "",
+  records_late_total: "",
+  node_records_total: "",
+  dead_letter_records_total: "",
+  consumer_lag_records: "",
+  stream_time_timestamp_seconds: "",
+  end_to_end_latency_seconds: "_bucket",
+  record_lateness_seconds: "_bucket",
+  commit_duration_seconds: "_bucket",
+  commits_total: "",
+  task_failures_total: "",
+  rebalances_total: "",
+  buffered_bytes: "",
+  restore_remaining_records: "",
+  restored_records_total: "",
+} as const;
+
+type Read = Readonly<Record<keyof typeof METRICS_READ, readonly Reading[]>>;
+
+/** Side by side, as a scrape does it: stream threads are asked once for all of them. */
+async function readAll(registry: Registry): Promise<Read> {
+  const entries = Object.entries(METRICS_READ).map(async ([name, part]) => [
+    name,
+    await readings(registry, name, part),
+  ]);
+  return Object.fromEntries(await Promise.all(entries)) as Read;
+}
+
+function countersOf(read: Read, atMs: number): Counters {
+  const late = read.records_late_total;
+  return {
+    atMs,
+    consumed: by(read.records_consumed_total, "topic"),
+    produced: by(read.records_produced_total, "topic"),
+    processed: by(read.node_records_total, "node"),
+    deadLetters: by(read.dead_letter_records_total, "topic"),
+    late: late.length === 0 ? null : total(late),
+    droppedLate: total(read.records_dropped_total.filter(({ labels }) => labels.reason === "late")),
+    histograms: {
+      latency: bucketsOf(read.end_to_end_latency_seconds),
+      lateness: bucketsOf(read.record_lateness_seconds),
+      commits: bucketsOf(read.commit_duration_seconds),
+    },
+  };
+}
+
+function totalsOf(read: Read, counters: Counters, rates: Rates): Totals {
+  const commits = by(read.commits_total, "result");
+  return {
+    records: sumOf(counters.consumed),
+    recordsPerSecond: rates.consumed() ?? 0,
+    producedPerSecond: rates.produced() ?? 0,
+    lag: total(read.consumer_lag_records),
+    commits: commits.get("ok") ?? 0,
+    failedCommits: commits.get("failed") ?? 0,
+    taskFailures: total(read.task_failures_total),
+    dropped: total(read.records_dropped_total),
+    droppedLate: counters.droppedLate,
+    deadLetters: sumOf(counters.deadLetters),
+    bufferedBytes: total(read.buffered_bytes),
+    rebalances: total(read.rebalances_total),
+  };
 }
 
 /** What happened between two readings, per second. A counter that is not there yet has counted nothing. */
