@@ -27,6 +27,11 @@ type Ending =
 
 // Beside this file, and as it is: compiled, or a source that a loader compiles.
 const ENTRY = new URL(`./worker-entry${extname(import.meta.url)}`, import.meta.url);
+/**
+ * Node's own is 48 MB for each thread. Two threads, 200,000 purchases, two cores busy with other work, two rounds: with it
+ * 374 and 347 MB at the peak and 29 µs of CPU per record, with this 319 MB and 26 µs; 12 MB saved no more.
+ */
+const YOUNG_GENERATION_MB_MAX = 24;
 /** A scrape waits this long for a thread that is busy; its counts come with the next one. */
 const REPORT_WAIT_MS = 1_000;
 
@@ -116,7 +121,7 @@ class RunningWorker {
       name: `millrace-${setup.number}`,
       workerData: setup,
       ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),
-      ...(resourceLimits === undefined ? {} : { resourceLimits }),
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB_MAX, ...resourceLimits },
     });
     this.#metrics = metrics.addSource(() => this.#report());
     this.ready = new Promise((resolve) => {
