@@ -18,6 +18,7 @@ import { removeDroppedMembers } from "./threads/dropped-members.js";
 import { refuseInStreamThread } from "./threads/messages.js";
 import { openThreads, threadIdentities } from "./threads/open-threads.js";
 import type { TaskStatus, Thread, ThreadState } from "./threads/thread.js";
+import { VERSION } from "./version.js";
 
 export type { Owner } from "./local-state.js";
 export type { StoreInfo } from "./store-info.js";
@@ -289,9 +290,6 @@ function refuseTooManyClocks(topology: ProcessorTopology): void {
   });
   if (faults.length > 0) throw new TopologyError(faults);
 }
-
-/** Held equal to the package's by a test. */
-const VERSION = "0.1.0";
 
 /** How soon a change of the thread shows in the state: people and probes look every second or so. */
 const WATCH_MS = 20;
