@@ -1,7 +1,7 @@
-import Table from "cli-table3";
 import type { CommandIo } from "./io.js";
 import type { Setting } from "./setting-table.js";
 import { explainSettings, type Sources } from "./settings.js";
+import { tableOf } from "./table.js";
 
 /** The `config` command: what each setting of `run` is, and where it comes from. Secrets are masked. Exit code 2 where one is wrong. */
 export function showConfig(
@@ -14,9 +14,9 @@ export function showConfig(
   if (json) {
     io.stdout.write(`${JSON.stringify({ settings, faults })}\n`);
   } else {
-    const table = new Table({ head: ["setting", "value", "from"], style: { head: [], border: [] } });
-    for (const { variable, value, from } of settings) table.push([variable, value, from]);
-    io.stdout.write(`${table.toString()}\n`);
+    const rows = settings.map(({ variable, value, from }) => [variable, value, from]);
+    io.stdout.write(`${tableOf(["setting", "value", "from"], rows)}
+`);
   }
   for (const fault of faults) io.stderr.write(`${fault}\n`);
   return faults.length > 0 ? 2 : 0;

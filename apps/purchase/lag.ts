@@ -1,9 +1,9 @@
-import Table from "cli-table3";
 import type { Transport } from "millrace";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
 import type { CommandIo } from "./io.js";
 import type { INPUT, INSTANCE, LAG } from "./setting-table.js";
 import type { Values } from "./settings.js";
+import { tableOf } from "./table.js";
 import { formatCount, formatDuration } from "./text.js";
 
 export type LagSettings = ConnectionSettings &
@@ -94,19 +94,13 @@ function sumOf(partitions: readonly PartitionLag[], of: (partition: PartitionLag
 }
 
 function table(partitions: readonly PartitionLag[]): string {
-  const rows = new Table({
-    head: ["partition", "committed", "end", "lag"],
-    colAligns: ["right", "right", "right", "right"],
-    style: { head: [], border: [] },
-  });
-  for (const { partition, committed, end, lag: behind } of partitions)
-    rows.push([
-      String(partition),
-      committed === undefined ? "-" : formatCount(committed),
-      formatCount(end),
-      formatCount(behind),
-    ]);
-  return rows.toString();
+  const rows = partitions.map(({ partition, committed, end, lag: behind }) => [
+    String(partition),
+    committed === undefined ? "-" : formatCount(committed),
+    formatCount(end),
+    formatCount(behind),
+  ]);
+  return tableOf(["partition", "committed", "end", "lag"], rows);
 }
 
 function pause(durationMs: number, stop: AbortSignal): Promise<void> {

@@ -1,8 +1,8 @@
-import Table from "cli-table3";
 import { openOfflineState, QueryError, type SqlValue } from "millrace";
 import type { CommandIo } from "./io.js";
 import type { HTTP, INSTANCE, QUERY } from "./setting-table.js";
 import { SettingsError, type Values } from "./settings.js";
+import { tableOf } from "./table.js";
 import { printable } from "./text.js";
 import type { TopicNames } from "./topics.js";
 import { purchaseTopology, STORE } from "./topology.js";
@@ -108,10 +108,8 @@ function parsed(text: string, url: string): unknown {
 }
 
 function table({ columns, rows }: Answer): string {
-  const cells = new Table({ head: [...columns], style: { head: [], border: [] } });
-  for (const row of rows)
-    cells.push(
-      columns.map((name) => (row[name] === null || row[name] === undefined ? "" : printable(String(row[name])))),
-    );
-  return `${cells.toString()}\n${rows.length} row${rows.length === 1 ? "" : "s"}`;
+  const text = (value: SqlValue | undefined): string =>
+    value === null || value === undefined ? "" : printable(String(value));
+  const cells = rows.map((row) => columns.map((name) => text(row[name])));
+  return `${tableOf(columns, cells)}\n${rows.length} row${rows.length === 1 ? "" : "s"}`;
 }
