@@ -156,6 +156,17 @@ export const METRICS = {
     buckets: WAIT_BUCKETS,
     help: "Reading one partition of a store back",
   },
+  standby_records_total: {
+    type: "counter",
+    labels: { store: ANY },
+    help: "Changelog records read into standbys: copies of the state of tasks that other instances run",
+  },
+  standby_lag_records: {
+    type: "gauge",
+    merge: "max",
+    labels: { store: ANY, partition: ANY },
+    help: "Changelog offsets that a standby is behind, as of its last look",
+  },
   store_rows: { type: "gauge", labels: { store: ANY }, help: "Rows in SQLite, as of the last commit" },
   store_buffered_bytes: {
     type: "gauge",

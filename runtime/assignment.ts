@@ -11,10 +11,14 @@ export interface MemberReport {
   readonly transactionalId: string;
   /** Tasks that are open here: moving them costs a restore. */
   readonly open: readonly string[];
-  /** Tasks whose state lies in the directory here: cheaper than starting from nothing. */
+  /** Tasks whose state lies in the directory here, standbys included: cheaper than starting from nothing. */
   readonly onDisk: readonly string[];
   /** Where it can be asked for rows; "" where it does not say. */
   readonly server: string;
+  /** Of those, how far: the sum of their changelog offsets. The one with most needs the shortest restore. */
+  readonly positions: Readonly<Record<string, number>>;
+  /** The state directory: members of one process share it, and a copy there would be none. */
+  readonly directory: string;
 }
 
 /** What the leader tells a member. */
@@ -22,6 +26,8 @@ export interface MemberAssignment {
   /** The member's own. Another one stands in an assignment that was made for its predecessor. */
   readonly topologyHash: string;
   readonly active: readonly string[];
+  /** Tasks of others whose state it keeps a copy of. */
+  readonly standby: readonly string[];
   /** The transactional ids of all members. */
   readonly owners: readonly string[];
   /** How many tasks nobody runs, because not every member knows them. */
@@ -40,6 +46,10 @@ export interface Work {
   readonly topologyHash: string;
   readonly subTopologies: readonly string[];
   readonly taskCounts: readonly number[];
+  /** By sub-topology: whether it has stores with a changelog, which a standby can follow. */
+  readonly hasChangelogs: readonly boolean[];
+  /** Copies of each such task on other instances. */
+  readonly standbyReplicas: number;
 }
 
 const VERSION = 1;
@@ -53,10 +63,12 @@ export function encodeAssignment(assignment: MemberAssignment): Uint8Array {
 }
 
 export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
-  const { topologyHash, active, owners, waiting, hosts } = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  const assignment = decode(bytes, "assignment") as Partial<MemberAssignment>;
+  const { topologyHash, active, standby, owners, waiting, hosts } = assignment;
   return {
     topologyHash: topologyHash ?? "",
     active: active ?? [],
+    standby: standby ?? [],
     owners: owners ?? [],
     waiting: waiting ?? 0,
     hosts: hosts ?? [],
@@ -64,10 +76,8 @@ export function decodeAssignment(bytes: Uint8Array): MemberAssignment {
 }
 
 function decodeReport(member: GroupMemberMetadata): MemberReport {
-  const { topologyHash, subTopologies, transactionalId, open, onDisk, server } = decode(
-    member.metadata,
-    `metadata of member ${member.memberId}`,
-  ) as Partial<MemberReport>;
+  const report = decode(member.metadata, `metadata of member ${member.memberId}`) as Partial<MemberReport>;
+  const { topologyHash, subTopologies, transactionalId, open, onDisk, server, positions, directory } = report;
   return {
     topologyHash: topologyHash ?? "",
     subTopologies: subTopologies ?? [],
@@ -75,6 +85,8 @@ function decodeReport(member: GroupMemberMetadata): MemberReport {
     open: open ?? [],
     onDisk: onDisk ?? [],
     server: server ?? "",
+    positions: positions ?? {},
+    directory: directory ?? member.memberId,
   };
 }
 
@@ -99,17 +111,21 @@ interface Candidate {
   readonly memberId: string;
   readonly report: MemberReport;
   readonly tasks: string[];
+  readonly standbys: string[];
 }
 
 /**
  * Sticky and balanced: every task to one member, no member with more than one task above another, and a task stays where
- * it is open, else where its state lies, as far as balance allows. The same input gives the same output, whoever leads.
+ * it is open, else goes where most of its state lies, as far as balance allows; so a task that has lost its owner goes to
+ * its standby. Then standbys, each in another state directory than the task and its other copies, where most of its state
+ * lies, as far as balance allows. The same input gives the same output, whoever leads.
  *
  * While an application goes from one topology to another its group has both (protocol 12). Then only the tasks that every
  * member knows are given out, each under the number that the member has for it: a task that one of them would run in
  * another way waits until all are of one topology.
  */
-export function assignTasks({ topologyHash, subTopologies, taskCounts }: Work): Assign {
+export function assignTasks(work: Work): Assign {
+  const { topologyHash, subTopologies, taskCounts, hasChangelogs, standbyReplicas } = work;
   return (members) => {
     const all = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1));
     const candidates = all.map((member): Candidate => {
@@ -117,8 +133,13 @@ export function assignTasks({ topologyHash, subTopologies, taskCounts }: Work): 
       const translated = {
         open: renumber(report.open, report, subTopologies),
         onDisk: renumber(report.onDisk, report, subTopologies),
+        positions: Object.fromEntries(
+          Object.entries(report.positions).flatMap(([task, position]) =>
+            renumber([task], report, subTopologies).map((own) => [own, position]),
+          ),
+        ),
       };
-      return { memberId: member.memberId, report: { ...report, ...translated }, tasks: [] };
+      return { memberId: member.memberId, report: { ...report, ...translated }, tasks: [], standbys: [] };
     });
     const isShared = (hash: string | undefined): boolean =>
       candidates.every(
@@ -129,17 +150,19 @@ export function assignTasks({ topologyHash, subTopologies, taskCounts }: Work): 
     );
     const shared = tasks.filter(({ subTopology }) => isShared(subTopologies[subTopology]));
     distribute(shared.map(formatTaskId), candidates);
+    const withChangelogs = shared.filter(({ subTopology }) => hasChangelogs[subTopology] === true);
+    distributeStandbys(withChangelogs.map(formatTaskId), candidates, standbyReplicas);
     const owners = candidates.map(({ report }) => report.transactionalId);
     const waiting = tasks.length - shared.length;
     return new Map(
-      candidates.map(({ memberId, report, tasks: mine }) => {
+      candidates.map(({ memberId, report, tasks: mine, standbys }) => {
         const numbered = (given: readonly string[]): string[] =>
           renumber(given, { subTopologies }, report.subTopologies);
         const hosts = candidates
           .filter((other) => other.report.server !== "")
           .map((other) => ({ server: other.report.server, tasks: numbered(other.tasks) }));
-        const { topologyHash: hash } = report;
-        return [memberId, encodeAssignment({ topologyHash: hash, active: numbered(mine), owners, waiting, hosts })];
+        const own = { topologyHash: report.topologyHash, active: numbered(mine), standby: numbered(standbys) };
+        return [memberId, encodeAssignment({ ...own, owners, waiting, hosts })];
       }),
     );
   };
@@ -174,9 +197,10 @@ function distribute(tasks: readonly string[], members: readonly Candidate[]): vo
     left.delete(task);
     member.tasks.push(task);
   };
-  for (const place of ["open", "onDisk"] as const) {
-    for (const member of members) for (const task of member.report[place]) take(member, task);
-  }
+  for (const member of members) for (const task of member.report.open) take(member, task);
+  const warm = members.flatMap((member) => member.report.onDisk.map((task) => ({ member, task })));
+  warm.sort((a, b) => positionOf(b.member, b.task) - positionOf(a.member, a.task));
+  for (const { member, task } of warm) take(member, task);
   for (const task of [...left]) {
     const leastLoaded = members.reduce((least, member) => (load(member, task) < load(least, task) ? member : least));
     left.delete(task);
@@ -188,4 +212,43 @@ function distribute(tasks: readonly string[], members: readonly Candidate[]): vo
 function load(member: Candidate, task: string): number {
   const kind = `${task.split("_")[0]}_`;
   return member.tasks.length * 10_000 + member.tasks.filter((other) => other.startsWith(kind)).length;
+}
+
+/** Changelog offsets: more of them is less to restore. */
+function positionOf({ report }: Candidate, task: string): number {
+  return report.positions[task] ?? 0;
+}
+
+function distributeStandbys(tasks: readonly string[], members: readonly Candidate[], replicas: number): void {
+  const share = Math.ceil((tasks.length * replicas) / Math.max(members.length, 1));
+  const owners = new Map(members.flatMap((member) => member.tasks.map((task) => [task, member] as const)));
+  const taken = new Map(tasks.map((task) => [task, new Set([owners.get(task)?.report.directory])]));
+  for (let copy = 0; copy < replicas; copy++) {
+    for (const task of tasks) {
+      const directories = taken.get(task);
+      const free = members.filter(({ report }) => directories?.has(report.directory) === false);
+      const [best] = free.sort((a, b) => compareStandbys(a, b, task, share, owners));
+      best?.standbys.push(task);
+      directories?.add(best?.report.directory);
+    }
+  }
+}
+
+/** Who has room; then who has most of the state; then so that what one owner leaves behind is spread over the others. */
+function compareStandbys(
+  a: Candidate,
+  b: Candidate,
+  task: string,
+  share: number,
+  owners: ReadonlyMap<string, Candidate>,
+): number {
+  const isFull = ({ standbys }: Candidate): number => (standbys.length >= share ? 1 : 0);
+  const ofOwner = ({ standbys }: Candidate): number =>
+    standbys.filter((other) => owners.get(other) === owners.get(task)).length;
+  return (
+    isFull(a) - isFull(b) ||
+    positionOf(b, task) - positionOf(a, task) ||
+    ofOwner(a) - ofOwner(b) ||
+    a.standbys.length - b.standbys.length
+  );
 }

@@ -50,6 +50,8 @@ export interface StreamsConfig {
   readonly compression?: Compression;
   /** Of internal topics; -1 (default) is the broker's own. */
   readonly replicationFactor?: number;
+  /** Copies of each task's state on other instances: taking one over then restores only its tail. That of the group's leader counts. Default 0. */
+  readonly standbyReplicas?: number;
   /** Uncommitted state and outputs in memory; more forces an early commit. Default 64 MiB. */
   readonly cacheBytesMax?: number;
   /** Fetched and unprocessed bytes; at the maximum fetching pauses. Default 32 MiB. */
@@ -101,6 +103,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     transactionTimeoutMs: config.transactionTimeoutMs ?? 10_000,
     compression: config.compression ?? "none",
     replicationFactor: config.replicationFactor ?? -1,
+    standbyReplicas: config.standbyReplicas ?? 0,
     cacheBytesMax: config.cacheBytesMax ?? 64 * 1024 * 1024,
     bufferedBytesMax: config.bufferedBytesMax ?? 32 * 1024 * 1024,
     autoOffsetReset: config.autoOffsetReset ?? "earliest",
@@ -136,6 +139,7 @@ function faultsOf(config: ResolvedConfig): string[] {
     commitIntervalMs: [1, 3_600_000],
     sessionTimeoutMs: [1_000, 1_800_000],
     transactionTimeoutMs: [1_000, 900_000],
+    standbyReplicas: [0, 100],
     cacheBytesMax: [BYTES_MAX_MIN, Number.MAX_SAFE_INTEGER],
     bufferedBytesMax: [BYTES_MAX_MIN, Number.MAX_SAFE_INTEGER],
     changelogDeleteDelayMs: [0, Number.MAX_SAFE_INTEGER],

@@ -8,7 +8,7 @@ import type { StreamsConfig } from "./config.js";
 import { TopicNames, topicsRead } from "./internal-topics.js";
 import { KafkaJsTransport } from "./kafkajs/transport.js";
 import { type Logger, silentLogger } from "./logger.js";
-import { KafkaStreams } from "./streams.js";
+import { KafkaStreams, type TaskStatus } from "./streams.js";
 
 export interface Line {
   /** Seconds since the instance was made. */
@@ -69,7 +69,12 @@ export class Instance {
   }
 
   get tasks(): string[] {
-    return this.streams.status.tasks.map(({ id }) => id).sort();
+    return this.#idsOf(({ state }) => state !== "standby");
+  }
+
+  /** Tasks of others that it keeps a copy of, as far as they have caught up. */
+  get caughtUpStandbys(): string[] {
+    return this.#idsOf(({ state, lag }) => state === "standby" && (lag ?? 0) <= 1);
   }
 
   /** Changelog records that it has read back so far. */
@@ -80,6 +85,13 @@ export class Instance {
   /** The tasks that each generation brought it, beside those it had. */
   get added(): string[][] {
     return this.lines.flatMap(({ data }) => (Array.isArray(data.added) ? [(data.added as string[]).sort()] : []));
+  }
+
+  #idsOf(isWanted: (task: TaskStatus) => boolean): string[] {
+    return this.streams.status.tasks
+      .filter(isWanted)
+      .map(({ id }) => id)
+      .sort();
   }
 
   get #story(): string {

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import type { StateFiles } from "../stores/state-files.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
 import { hashOfSubTopology } from "../topology/sub-topologies.js";
-import { assignTasks, decodeAssignment, encodeReport, type MemberAssignment } from "./assignment.js";
+import { assignTasks, decodeAssignment, encodeReport, type MemberAssignment, type MemberReport } from "./assignment.js";
 import type { ResolvedConfig } from "./config.js";
 import { FatalError, FencedError } from "./errors.js";
 import { sourceTopics } from "./internal-topics.js";
@@ -70,16 +70,19 @@ export class Membership {
    * leaves (protocol 12). `taskCounts`: by sub-topology.
    */
   async join(tasks: TaskSet, taskCounts: readonly number[]): Promise<JoinedGeneration> {
-    const { topology, config, groupInstanceId, transactionalId } = this.#options;
+    const { topology, config, files, groupInstanceId, transactionalId } = this.#options;
     const subTopologies = topology.subTopologies.map(hashOfSubTopology);
-    const work = { topologyHash: topology.hash, subTopologies, taskCounts };
+    const hasChangelogs = topology.subTopologies.map(({ stores }) => stores.some(({ changelog }) => changelog));
+    const { standbyReplicas } = config;
+    const work = { topologyHash: topology.hash, subTopologies, taskCounts, hasChangelogs, standbyReplicas };
     for (let joins = 0; joins < JOINS_MAX; joins++) {
       const metadata = encodeReport({
         topologyHash: topology.hash,
         subTopologies,
         transactionalId,
         open: tasks.all.map(({ id }) => id),
-        onDisk: this.#onDisk(taskCounts),
+        ...this.#onDisk(taskCounts),
+        directory: files.identity,
         server: config.applicationServer ?? "",
       });
       const request = { topics: sourceTopics(topology), metadata, assign: assignTasks(work) };
@@ -132,12 +135,16 @@ export class Membership {
     await this.#member.close();
   }
 
-  #onDisk(taskCounts: readonly number[]): string[] {
+  #onDisk(taskCounts: readonly number[]): Pick<MemberReport, "onDisk" | "positions"> {
     const { topology, files } = this.#options;
-    return topology.subTopologies.flatMap(({ id, stores }) =>
-      Array.from({ length: taskCounts[id] ?? 0 }, (_, partition) => partition)
-        .filter((partition) => files.has(stores, partition))
-        .map((partition) => formatTaskId({ subTopology: id, partition })),
-    );
+    const positions: Record<string, number> = {};
+    for (const { id, stores } of topology.subTopologies) {
+      for (let partition = 0; partition < (taskCounts[id] ?? 0); partition++) {
+        if (!files.has(stores, partition)) continue;
+        const offsets = Object.values(files.changelogOffsets(stores, partition));
+        positions[formatTaskId({ subTopology: id, partition })] = offsets.reduce((sum, offset) => sum + offset, 0);
+      }
+    }
+    return { onDisk: Object.keys(positions), positions };
   }
 }

@@ -1,8 +1,9 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
-import type { ChangelogRecord, TaskState } from "../stores/task-state.js";
+import type { TaskState } from "../stores/task-state.js";
+import { changelogSlices } from "./changelog-slices.js";
 import { UnavailableError } from "./errors.js";
 import type { Logger } from "./logger.js";
-import { positionAfter, RecordCursor } from "./record-cursor.js";
+import { positionAfter } from "./record-cursor.js";
 import type { FetchedPartition, Fetcher } from "./transport.js";
 
 /** One store of one task that is behind its changelog. */
@@ -11,6 +12,8 @@ export interface RestoreJob {
   readonly store: string;
   readonly state: TaskState;
   readonly topic: string;
+  /** Kept beside the offsets: a topic made anew has another one (protocol 16). */
+  readonly topicId: string;
   readonly partition: number;
   /** The next changelog offset to read. */
   position: number;
@@ -20,7 +23,7 @@ export interface RestoreJob {
   restored: number;
 }
 
-/** Bounds of one round: about 200 ms of SQLite writes at 155,000 rows/s, so that heartbeats and other tasks get their turn. */
+/** Bounds of one round, of which two are in memory: one is written in slices while the next one is fetched. */
 const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 const PARTITION_BYTES_MAX = 2 * 1024 * 1024;
 const WAIT_MS = 250;
@@ -50,7 +53,10 @@ export async function* restore(
     }));
     answer = undefined;
     if (stillBehind(open, positions)) answer = fetchRound(open, fetcher, positions);
-    for (const { partition, job } of work) if (job !== undefined) apply(partition, job, options.metrics);
+    for (const { partition, job } of work) {
+      if (job !== undefined) await apply(partition, job, options);
+      if (options.signal.aborted) return;
+    }
     if (work.some(({ partition }) => partition.records.length > 0)) lastProgressMs = performance.now();
     else if (performance.now() - lastProgressMs > STALLED_AFTER_MS) {
       lastProgressMs = performance.now();
@@ -112,7 +118,11 @@ function fetchRound(
   return answer;
 }
 
-function apply(fetched: FetchedPartition, job: RestoreJob, metrics: StreamsMetrics): void {
+async function apply(
+  fetched: FetchedPartition,
+  job: RestoreJob,
+  options: { readonly metrics: StreamsMetrics; readonly signal: AbortSignal },
+): Promise<void> {
   if (fetched.fault !== undefined) {
     throw new UnavailableError(
       `changelog ${job.topic}-${job.partition} cannot be read at ${job.position}: ${fetched.fault}; the task is opened again`,
@@ -120,13 +130,14 @@ function apply(fetched: FetchedPartition, job: RestoreJob, metrics: StreamsMetri
   }
   // Two answers for one position can only come from a round that was asked before the last one was applied.
   if (fetched.offset !== job.position || fetched.records.length === 0) return;
-  const cursor = new RecordCursor(fetched);
-  const records: ChangelogRecord[] = [];
-  while (cursor.next()) {
-    records.push({ key: cursor.key, value: cursor.value, timestampMs: cursor.timestampMs, offset: cursor.offset });
+  const counter = options.metrics.counter("restored_records_total", { store: job.store });
+  for (const { records, nextOffset } of changelogSlices(fetched)) {
+    job.state.restore(job.store, records, nextOffset, { [job.topic]: job.topicId });
+    job.position = nextOffset;
+    job.restored += records.length;
+    counter.value += records.length;
+    // Tasks that are open already are processed in between.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (options.signal.aborted) return;
   }
-  job.state.restore(job.store, records, cursor.nextOffset);
-  job.position = cursor.nextOffset;
-  job.restored += records.length;
-  metrics.counter("restored_records_total", { store: job.store }).value += records.length;
 }

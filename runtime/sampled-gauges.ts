@@ -1,7 +1,7 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
 import { THREAD_STATES } from "../metrics/table.js";
 import type { StreamThread } from "./stream-thread.js";
-import type { StreamTask } from "./task.js";
+import { parseTaskId, type StreamTask } from "./task.js";
 
 /** Gauges of what a thread holds, read when somebody scrapes: they cost the work nothing. Returns what ends it. */
 export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () => void {
@@ -11,7 +11,9 @@ export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () 
     metrics.sample("tasks", (sample) => {
       sample({ state: "active" }, tasks().length);
       sample({ state: "restoring" }, thread.status.restoring.length);
+      sample({ state: "standby" }, thread.status.standbys.length);
     }),
+    sampleStandbys(metrics, thread),
     metrics.sample("buffered_bytes", (sample) =>
       sample(
         {},
@@ -67,4 +69,13 @@ export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () 
   return () => {
     for (const stop of samples) stop();
   };
+}
+
+function sampleStandbys(metrics: StreamsMetrics, thread: StreamThread): () => void {
+  return metrics.sample("standby_lag_records", (sample) => {
+    for (const { task, stores } of thread.status.standbys) {
+      const partition = String(parseTaskId(task).partition);
+      for (const { store, lag } of stores) sample({ store, partition }, lag);
+    }
+  });
 }

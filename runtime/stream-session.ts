@@ -14,6 +14,7 @@ import { overtakenTasks } from "./overtaken-tasks.js";
 import { prepareSerdes } from "./prepare-serdes.js";
 import { prepareTopics } from "./prepare-topics.js";
 import { SourceWatch } from "./source-watch.js";
+import { type StandbyProgress, StandbyTasks } from "./standby-tasks.js";
 import type { StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
 import { TaskOpening } from "./task-opening.js";
@@ -61,6 +62,7 @@ export class StreamSession {
   readonly #tasks = new TaskSet();
   readonly #opener: TaskOpener;
   readonly #opening: TaskOpening;
+  readonly #standbys: StandbyTasks;
   readonly #membership: Membership;
   readonly #outputs: Producer;
   readonly #transactions: TransactionalProducer;
@@ -85,15 +87,9 @@ export class StreamSession {
     this.#clock = new ThreadClock(metrics, options.thread ?? 1);
     this.#names = new TopicNames(config.applicationId);
     this.#directory = new TopicDirectory(transport.topics);
-    this.#opener = new TaskOpener({
-      topology,
-      config,
-      transport,
-      directory: this.#directory,
-      names: this.#names,
-      files,
-      onLoaded: () => this.#wakeup.wake(),
-    });
+    const access = { topology, config, transport, directory: this.#directory, names: this.#names, files };
+    this.#opener = new TaskOpener({ ...access, onLoaded: () => this.#wakeup.wake() });
+    this.#standbys = new StandbyTasks(access);
     this.#opening = new TaskOpening(this.#opener, this.#tasks, this.#wakeup);
     this.#outputs = transport.openProducer({
       compression: config.compression,
@@ -157,6 +153,10 @@ export class StreamSession {
 
   get restoringStores(): readonly StoreRestoreProgress[] {
     return this.#opener.storeProgress;
+  }
+
+  get standbys(): readonly StandbyProgress[] {
+    return this.#standbys.progress;
   }
 
   /** Commits made; a session that made none before it failed has not got anywhere. */
@@ -244,7 +244,7 @@ export class StreamSession {
     await this.#closeOvertaken();
     const added = assignment.active.filter((id) => this.#tasks.get(id) === undefined);
     logger.info(
-      { generation: generationId, active: assignment.active, added },
+      { generation: generationId, active: assignment.active, added, standby: assignment.standby },
       `generation ${generationId}: ${active.size} tasks, ${added.length} of them to open`,
     );
     this.#running = active.size === 0 ? "running without tasks: others have them all" : "running";
@@ -252,6 +252,8 @@ export class StreamSession {
       this.#running = `the group has members of two topologies: ${assignment.waiting} tasks wait until all of them run the same one`;
       logger.warn({ tasks: assignment.waiting }, this.#running);
     }
+    // Before the opening: what was a standby here may be one of the tasks to open.
+    this.#standbys.assign(assignment.standby);
     this.#opening.start(added, new Set(assignment.owners));
   }
 
@@ -302,7 +304,7 @@ export class StreamSession {
 
   /** What a commit or an opening beside the loop threw; the loop throws it on. */
   get #failure(): unknown {
-    return this.#commits.failure ?? this.#opening.failure;
+    return this.#commits.failure ?? this.#opening.failure ?? this.#standbys.failure;
   }
 
   async #throwFailure(): Promise<void> {
@@ -340,7 +342,7 @@ export class StreamSession {
 
   async #dispose(): Promise<void> {
     this.#phase = "closed";
-    const stopping = this.#opening.stop();
+    const stopping = Promise.all([this.#opening.stop(), this.#standbys.stop()]);
     // First: what a commit in flight still tries on brokers that are away ends with its clients, not after their patience.
     const closing = [
       ...[this.#membership.close(), this.#fetching.close()],

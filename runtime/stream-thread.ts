@@ -2,6 +2,7 @@ import { InvariantError, StreamsError } from "../topology/errors.js";
 import { Attempts } from "./attempts.js";
 import { AmbiguousCommitError, FencedError, UnavailableError } from "./errors.js";
 import type { Layout } from "./local-state.js";
+import type { StandbyProgress } from "./standby-tasks.js";
 import { type SessionPhase, StreamSession, type StreamSessionOptions } from "./stream-session.js";
 import type { StreamTask } from "./task.js";
 import type { RestoreProgress, StoreRestoreProgress } from "./task-opener.js";
@@ -12,11 +13,12 @@ export interface ThreadStatus {
   readonly reason: string;
   readonly tasks: readonly StreamTask[];
   readonly restoring: readonly RestoreProgress[];
+  readonly standbys: readonly StandbyProgress[];
   readonly restoringStores: readonly StoreRestoreProgress[];
   readonly layout?: Layout | undefined;
 }
 
-const NOTHING = { tasks: [], restoring: [], restoringStores: [] } as const;
+const NOTHING = { tasks: [], standbys: [], restoring: [], restoringStores: [] } as const;
 
 /**
  * Runs one session after the other. A session that loses its group, its transaction or its brokers is replaced by a new
@@ -48,6 +50,7 @@ export class StreamThread {
       reason: session.reason,
       tasks: session.tasks,
       restoring: session.restoring,
+      standbys: session.standbys,
       restoringStores: session.restoringStores,
       layout: session.layout,
     };

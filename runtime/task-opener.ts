@@ -7,20 +7,15 @@ import type { TopicPartition } from "../topology/record.js";
 import type { ResolvedConfig } from "./config.js";
 import { encodeStores } from "./definition-hashes.js";
 import { FencedError } from "./errors.js";
-import { DELETE_RETENTION_MS, type TopicNames, topicsRead } from "./internal-topics.js";
+import { type TopicNames, topicsRead } from "./internal-topics.js";
 import { type RestoreJob, restore } from "./restore.js";
 import { settleOrphans, stableOffsets } from "./stable-offsets.js";
-import {
-  laterClocks,
-  MARKER_OFFSETS,
-  type SourcePosition,
-  type StartPosition,
-  startPosition,
-} from "./start-position.js";
+import { laterClocks, type SourcePosition, type StartPosition, startPosition } from "./start-position.js";
 import { formatTaskId, StreamTask, type TaskId } from "./task.js";
 import { TaskMetrics } from "./task-metrics.js";
 import type { TopicDirectory } from "./topic-directory.js";
 import type { CommittedOffset, Transport } from "./transport.js";
+import { unfitReason } from "./unfit-state.js";
 
 export interface TaskOpenerOptions {
   readonly topology: ProcessorTopology;
@@ -261,7 +256,8 @@ export class TaskOpener {
     });
     const jobs = changelogs.map(({ store, topic, partition, low, high }): RestoreJob => {
       const position = Math.max(checkpoint?.changelogOffsets[store] ?? low, low);
-      return { task: name, store, state: usable, topic, partition, position, target: high, restored: 0 };
+      const topicId = topicIds[topic] ?? "";
+      return { task: name, store, state: usable, topic, topicId, partition, position, target: high, restored: 0 };
     });
     this.#openings.set(name, { ...opening, state: usable, start, sources, topicIds, jobs });
   }
@@ -339,34 +335,6 @@ function partitionName({ topic, partition }: TopicPartition): string {
 
 function offsetsByPartition(offsets: readonly (TopicPartition & { readonly offset: number })[]): Map<string, number> {
   return new Map(offsets.map((one) => [partitionName(one), one.offset]));
-}
-
-/** Why a local file must not be used (protocol 16); undefined when it may. */
-function unfitReason(
-  state: TaskState,
-  changelogs: readonly {
-    readonly store: string;
-    readonly topic: string;
-    readonly low: number;
-    readonly high: number;
-  }[],
-  isAnew: (topic: string) => boolean,
-  wallClockMs: number,
-): string | undefined {
-  const checkpoint = state.checkpoint();
-  if (checkpoint === undefined) return undefined;
-  for (const { store, topic, low, high } of changelogs) {
-    if (isAnew(topic)) return `topic ${topic} was made anew`;
-    const offset = checkpoint.changelogOffsets[store];
-    if (offset === undefined) continue;
-    if (offset > high) return `store "${store}" stands at changelog offset ${offset}, past its end ${high}`;
-    const ageMs = wallClockMs - checkpoint.wallClockMs;
-    if (offset + MARKER_OFFSETS < high && ageMs > DELETE_RETENTION_MS / 2) {
-      return `store "${store}" is ${Math.round(ageMs / 3_600_000)} hours behind, and the changelog may have forgotten its deletions`;
-    }
-    if (offset < low) return `store "${store}" stands at changelog offset ${offset}, before its start ${low}`;
-  }
-  return undefined;
 }
 
 /** What the restored windows say about time: at least the start of the newest one was seen (protocol 19). */

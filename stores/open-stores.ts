@@ -173,13 +173,18 @@ class SqliteTaskState implements TaskState {
     return this.#checkpoint;
   }
 
-  restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void {
+  restore(
+    store: string,
+    records: readonly ChangelogRecord[],
+    nextOffset: number,
+    topicIds: Readonly<Record<string, string>> = {},
+  ): void {
     const layers = this.#layers(store);
     invariant(layers.buffer.isClean, `store "${store}" is restored while it holds changes of its own`);
     this.#database.transaction(() => {
       for (const record of records) restoreRecord(layers, record);
       if (layers.kind === "window") layers.stored.finishWrites();
-      this.#writeCheckpoint(this.#movedTo(store, nextOffset));
+      this.#writeCheckpoint(this.#movedTo(store, nextOffset, { isAhead: records.length > 0, topicIds }));
     });
     layers.buffer.forgetClean();
   }
@@ -237,7 +242,11 @@ class SqliteTaskState implements TaskState {
     }
   }
 
-  #movedTo(store: string, nextOffset: number): Checkpoint {
+  #movedTo(
+    store: string,
+    nextOffset: number,
+    { isAhead, topicIds }: { readonly isAhead: boolean; readonly topicIds: Readonly<Record<string, string>> },
+  ): Checkpoint {
     const last = this.#checkpoint ?? {
       commitNumber: 0,
       sourceOffsets: [],
@@ -247,7 +256,10 @@ class SqliteTaskState implements TaskState {
     };
     return {
       ...last,
+      // Rows of a later commit than the source offsets: going on from those would count its records twice (protocol 15).
+      sourceOffsets: isAhead ? [] : last.sourceOffsets,
       changelogOffsets: { ...last.changelogOffsets, [store]: nextOffset },
+      topicIds: { ...last.topicIds, ...topicIds },
       wallClockMs: this.#wallClockMs(),
     };
   }

@@ -4,7 +4,7 @@ import { CorruptStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
 import { isStateFileOpen, moveStateFile, wipeStateFile } from "./sqlite-database.js";
 import { type HeldDirectory, StateDirectory } from "./state-directory.js";
-import { fileOfSome, type StoredStore, storedStores } from "./stored-stores.js";
+import { changelogOffsetsIn, fileOfSome, type StoredStore, storedStores } from "./stored-stores.js";
 import type { TaskState } from "./task-state.js";
 
 export interface OpenedState {
@@ -88,6 +88,11 @@ export class StateFiles {
   has(stores: readonly StoreSpec[], partition: number): boolean {
     if (stores.length === 0) return false;
     return existsSync(this.#fileOf(stores, partition)) || this.#predecessor(stores, partition) !== undefined;
+  }
+
+  /** By store, how far the file of that partition has the changelogs; nothing where it cannot be read. */
+  changelogOffsets(stores: readonly StoreSpec[], partition: number): Readonly<Record<string, number>> {
+    return stores.length === 0 ? {} : changelogOffsetsIn(this.#fileOf(stores, partition));
   }
 
   /** Where the state of a task lies, for who only reads it; undefined for a task that keeps nothing. */

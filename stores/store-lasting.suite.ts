@@ -114,6 +114,14 @@ export function restoreRules(state: () => TaskState): void {
     });
   });
 
+  test("rows of later commits take away the source offsets: going on from those would count twice (protocol 15)", () => {
+    commit(state(), 3, 0);
+    expect(state().checkpoint()?.sourceOffsets).not.toEqual([]);
+    state().restore("users", [record(Buffer.from("ann"), 1, 1_000)], 1_001, { changelog: "id-1" });
+
+    expect(state().checkpoint()).toMatchObject({ sourceOffsets: [], topicIds: { changelog: "id-1" } });
+  });
+
   test("a row that was read before is read anew after a restore", () => {
     expect(table(state()).get("ann")).toBeUndefined();
     state().restore("users", [record(Buffer.from("ann"), 1, 0)], 1);

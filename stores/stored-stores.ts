@@ -7,6 +7,7 @@ import type { StoreDefinition } from "../topology/store-definition.js";
 import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
 import { recognise } from "./sqlite-database.js";
 import { applicationDirectory, LOCK_FILE } from "./state-directory.js";
+import type { Checkpoint } from "./task-state.js";
 
 export type StoredStore = readonly [name: string, definition: StoreDefinition];
 
@@ -16,6 +17,8 @@ interface StoredTask {
   readonly topology: string | null;
   /** Of its last write. */
   readonly wallClockMs: number;
+  /** By store. */
+  readonly changelogOffsets: Readonly<Record<string, number>>;
   readonly stores: readonly StoredStore[];
 }
 
@@ -60,6 +63,11 @@ export function fileOfSome(path: string, stores: readonly string[], partition: n
   return files.length === 1 ? files[0] : undefined;
 }
 
+/** By store, as far as a task's file has its changelogs; nothing for one that is missing, damaged or not ours. */
+export function changelogOffsetsIn(file: string): Readonly<Record<string, number>> {
+  return existsSync(file) ? (readableTask(file)?.changelogOffsets ?? {}) : {};
+}
+
 /** Undefined for a file that is damaged or not ours: opening it will tell. */
 function readableTask(file: string): StoredTask | undefined {
   try {
@@ -97,13 +105,14 @@ function readTask(file: string): StoredTask {
   try {
     connection = new Database(file, { readonly: true, fileMustExist: true, timeout: 1_000 });
     // Another thread of this process has only just begun it.
-    if (recognise(connection, file)) return { topology: null, wallClockMs: 0, stores: [] };
+    if (recognise(connection, file)) return { topology: null, wallClockMs: 0, changelogOffsets: {}, stores: [] };
     const task = connection.prepare<[], TaskRow>("SELECT * FROM millrace_task").get();
     const rows = connection.prepare<[], StoreRow>("SELECT name, definition FROM millrace_stores").all();
-    const checkpoint = JSON.parse(task?.checkpoint ?? "{}") as { readonly wallClockMs?: number };
+    const checkpoint = JSON.parse(task?.checkpoint ?? "{}") as Partial<Checkpoint>;
     return {
       topology: task?.topology ?? null,
       wallClockMs: checkpoint.wallClockMs ?? 0,
+      changelogOffsets: checkpoint.changelogOffsets ?? {},
       stores: rows.map(({ name, definition }) => [name, JSON.parse(definition) as StoreDefinition]),
     };
   } catch (error) {

@@ -6,7 +6,7 @@ import type { StateStore } from "../topology/state-store.js";
 export interface Checkpoint {
   /** Grows by one with each commit of the task, whoever makes it. */
   readonly commitNumber: number;
-  /** The next offset to read of every source partition. */
+  /** The next offset to read of every source partition; empty once rows of later commits were restored, which do not tell theirs. */
   readonly sourceOffsets: readonly (TopicPartition & { readonly offset: number })[];
   /** By store: everything below this changelog offset is in the file. */
   readonly changelogOffsets: Readonly<Record<string, number>>;
@@ -84,9 +84,14 @@ export interface TaskState {
 
   /**
    * Applies changelog records in one SQLite transaction, and moves the store's changelog offset in the checkpoint to
-   * `nextOffset`, which may lie beyond the last record (markers, compacted tails).
+   * `nextOffset`, which may lie beyond the last record (markers, compacted tails). `topicIds`: the changelog's, for the checkpoint.
    */
-  restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void;
+  restore(
+    store: string,
+    records: readonly ChangelogRecord[],
+    nextOffset: number,
+    topicIds?: Readonly<Record<string, string>>,
+  ): void;
   /** The newest window start restored or held, for the clock (protocol 19); undefined where the store is empty or not windowed. */
   newestWindowStartMs(store: string): number | undefined;
 

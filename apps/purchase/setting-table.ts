@@ -26,14 +26,9 @@ export interface Setting<T> {
   readonly defaultText: string | undefined;
   /** Never shown, and readable from the file that `…_FILE` names. */
   readonly isSecret: boolean;
-  /** Said in one line when the value asks for what is not there yet. */
-  notThereYet(value: T): string | undefined;
 }
 
-/** The feature exists. */
-function there(): undefined {}
-
-type Extras<T> = Partial<Pick<Setting<T>, "defaultText" | "isSecret" | "notThereYet">>;
+type Extras<T> = Partial<Pick<Setting<T>, "defaultText" | "isSecret">>;
 
 function setting<T>(
   variable: string,
@@ -42,16 +37,7 @@ function setting<T>(
   help: string,
   extras: Extras<T> = {},
 ): Setting<T> {
-  return {
-    variable,
-    schema,
-    default: fallback,
-    help,
-    defaultText: undefined,
-    isSecret: false,
-    notThereYet: there,
-    ...extras,
-  };
+  return { variable, schema, default: fallback, help, defaultText: undefined, isSecret: false, ...extras };
 }
 
 function optional<T>(
@@ -64,7 +50,7 @@ function optional<T>(
 }
 
 function flag<T>(schema: z.ZodType<T, string>, fallback: T, help: string, defaultText?: string): Setting<T> {
-  return { variable: undefined, schema, default: fallback, help, defaultText, isSecret: false, notThereYet: there };
+  return { variable: undefined, schema, default: fallback, help, defaultText, isSecret: false };
 }
 
 const topicName = kafkaName(249);
@@ -193,9 +179,7 @@ export const INSTANCE = {
     1,
     "stream threads; auto = one for each core, but no more than partitions are expected",
   ),
-  standbyReplicas: setting("STANDBY_REPLICAS", wholeNumber(0, 100, 0), 0, "copies of the state on other instances", {
-    notThereYet: (value) => (value === 0 ? undefined : "standby replicas are not there yet; use 0"),
-  }),
+  standbyReplicas: setting("STANDBY_REPLICAS", wholeNumber(0, 100, 0), 0, "copies of the state on other instances"),
   autoOffsetReset: setting(
     "AUTO_OFFSET_RESET",
     oneOf("earliest", "latest"),

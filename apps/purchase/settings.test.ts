@@ -170,12 +170,6 @@ test("threads are a number, or one for each core", () => {
   expect(read({ THREADS: "auto" }).threads).toBe("auto");
 });
 
-test.each([["STANDBY_REPLICAS", "1"]])("%s=%s says that it is not there yet", (key, value) => {
-  const found = faults({ [key]: value });
-  expect(found).toHaveLength(1);
-  expect(found[0]).toMatch(new RegExp(`^${key}: .*not there yet`));
-});
-
 test("avro needs a registry, and its user a password", () => {
   expect(faults({ FORMAT: "avro" })).toEqual(["FORMAT: avro needs SCHEMA_REGISTRY_URL"]);
   expect(faults({ FORMAT: "avro", SCHEMA_REGISTRY_URL: "http://registry:8081" })).toEqual([]);

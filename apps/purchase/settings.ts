@@ -55,8 +55,7 @@ function readSetting(name: string, definition: Setting<unknown>, sources: Source
   const parsed = definition.schema.safeParse(found.text);
   const shown = definition.isSecret ? "its value" : JSON.stringify(found.text);
   if (!parsed.success) return { fault: `${found.from}: ${shown} ${parsed.error.issues[0]?.message ?? "is not valid"}` };
-  const missing = definition.notThereYet(parsed.data);
-  return missing === undefined ? { value: parsed.data } : { fault: `${found.from}: ${missing}` };
+  return { value: parsed.data };
 }
 
 type Found = { readonly text: string; readonly from: string } | { readonly fault: string } | undefined;

@@ -14,7 +14,7 @@ export class LocalThread implements Thread {
   }
 
   get state(): ThreadState {
-    const { phase, reason, tasks, restoring, layout } = this.#thread.status;
+    const { phase, reason, tasks, restoring, standbys, layout } = this.#thread.status;
     return {
       phase,
       reason,
@@ -22,6 +22,9 @@ export class LocalThread implements Thread {
       tasks: [
         ...tasks.map(({ id }): TaskStatus => ({ id, state: "running" })),
         ...restoring.map(({ task, done, total }): TaskStatus => ({ id: task, state: "restoring", done, total })),
+        ...standbys.map(({ task, stores }): TaskStatus => {
+          return { id: task, state: "standby", lag: stores.reduce((sum, { lag }) => sum + lag, 0) };
+        }),
       ],
     };
   }

@@ -3,10 +3,13 @@ import type { SessionPhase } from "../stream-session.js";
 
 export interface TaskStatus {
   readonly id: string;
-  readonly state: "running" | "restoring";
+  /** `standby`: a copy of the state of a task that another instance runs. */
+  readonly state: "running" | "restoring" | "standby";
   /** Changelog offsets, while restoring. */
   readonly done?: number;
   readonly total?: number;
+  /** Changelog offsets that a standby is behind, as of its last look. */
+  readonly lag?: number;
   /** The stream thread that has it, from 1, where there are several. */
   readonly thread?: number;
 }

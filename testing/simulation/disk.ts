@@ -188,17 +188,22 @@ class WatchedState implements TaskState {
     this.write();
   }
 
-  restore(store: string, records: readonly ChangelogRecord[], nextOffset: number): void {
+  restore(
+    store: string,
+    records: readonly ChangelogRecord[],
+    nextOffset: number,
+    topicIds?: Readonly<Record<string, string>>,
+  ): void {
     this.events.step("restores");
     // In two parts, as if the round had been a smaller one: there is more to be caught in.
     const half = Math.floor(records.length / 2);
     const middle = records[half];
     if (middle !== undefined) {
       const [first, nextAfterFirst] = this.checkpointEarly ? [[], nextOffset] : [records.slice(0, half), middle.offset];
-      this.inner.restore(store, first, nextAfterFirst);
+      this.inner.restore(store, first, nextAfterFirst, topicIds);
       this.events.step("is in the midst of restoring");
     }
-    this.inner.restore(store, this.checkpointEarly ? records : records.slice(half), nextOffset);
+    this.inner.restore(store, this.checkpointEarly ? records : records.slice(half), nextOffset, topicIds);
     this.events.step("has restored");
   }
 
