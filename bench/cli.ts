@@ -82,6 +82,13 @@ async function main(options: BenchOptions): Promise<void> {
   }
 }
 
+// The processes that are measured end with this one, and the broker sees to itself.
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => process.exit(code));
+
 try {
   const options = readOptions(process.argv.slice(2));
   if (options === undefined) console.log(USAGE);

@@ -94,7 +94,8 @@ function newCost(): Cost {
  * One thread, no broker; the median of the rounds, the formats taking turns in each.
  */
 export async function formatCosts(bench: Bench): Promise<void> {
-  bench.progress.begin("formats and codecs", ROUNDS);
+  const rounds = bench.options.isQuick ? 1 : ROUNDS;
+  bench.progress.begin("formats and codecs", rounds);
   const registry = await startRegistry();
   const topics = { inputTopic: "in", lateTopic: "late", outputTopic: "out" };
   const { readers } = avroFormat(new SchemaRegistry({ url: registry.url }), topics, "");
@@ -110,7 +111,7 @@ export async function formatCosts(bench: Bench): Promise<void> {
     return known;
   };
   // The first round is for the compiler.
-  for (let round = -1; round < ROUNDS; round++) {
+  for (let round = -1; round < rounds; round++) {
     bench.progress.at(round + 1);
     if (round === 0) for (const one of costs.values()) one.writeMicros.length = one.readMicros.length = 0;
     const text = await measureSerde(json(PURCHASE), values, cost(JSON_ALONE));

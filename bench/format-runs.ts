@@ -30,7 +30,7 @@ const ROUNDS_MAX = 2;
 export async function formatRuns(bench: Bench): Promise<void> {
   const registry = await startRegistry();
   try {
-    for (const run of RUNS) await formatRun(bench, registry, run);
+    for (const run of bench.options.isQuick ? RUNS.slice(0, 2) : RUNS) await formatRun(bench, registry, run);
   } finally {
     registry.close();
   }

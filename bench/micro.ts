@@ -210,9 +210,10 @@ function storeParts(): HotPart[] {
 /** CPU per item of the parts that every record goes through: one thread, no broker, the median of nine rounds. */
 export function micro(bench: Bench): void {
   bench.progress.begin("hot parts");
+  const rounds = bench.options.isQuick ? 3 : ROUNDS;
   for (const { name, items, prepare } of [...codecParts(purchases()), ...storeParts()]) {
     const micros: number[] = [];
-    for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
+    for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
       const { work, close } = prepare();
       const before = process.cpuUsage();
       work();

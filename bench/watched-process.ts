@@ -14,17 +14,25 @@ export class WatchedProcess {
   readonly #output: string[] = [];
   readonly #listeners = new Set<() => void>();
   #sampler: NodeJS.Timeout | undefined;
+  /** Nothing that is measured outlives the one who measures. */
+  readonly #killWithUs = (): void => {
+    this.#child.kill("SIGKILL");
+  };
 
   constructor(file: string, parameters: readonly string[], environment: Readonly<Record<string, string>> = {}) {
     this.#child = spawn(file, parameters, {
       env: { ...process.env, ...environment },
       stdio: ["ignore", "pipe", "pipe"],
     });
+    process.once("exit", this.#killWithUs);
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => this.#read(text));
     }
     this.ended = new Promise((resolve) => {
-      this.#child.once("close", (code, signal) => resolve(code ?? signal ?? "unknown"));
+      this.#child.once("close", (code, signal) => {
+        process.off("exit", this.#killWithUs);
+        resolve(code ?? signal ?? "unknown");
+      });
       this.#child.once("error", (error) => {
         this.#read(`${error.message}\n`);
         resolve(error.message);
