@@ -19,7 +19,7 @@ import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
 import { isStateFileOpen, wipeStateFile } from "./sqlite-database.js";
 import { storeSuite } from "./store.suite.js";
-import { checkpointAt, commit, keyValueSpec, table, windowSpec, windows } from "./store-fixtures.suite.js";
+import { checkpointAt, commit, keyValueSpec, table, total, windowSpec, windows } from "./store-fixtures.suite.js";
 
 const directory = mkdtempSync(join(tmpdir(), "millrace-stores-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -339,4 +339,28 @@ describe("a state file that is not for us is refused and left as it is", () => {
     });
     expect(stateError(new Error("other"), file)).toEqual(new Error("other"));
   });
+});
+
+test("a row of counts and sums is not read again from the bytes that it was frozen into; one of another aggregator is", () => {
+  const reads = { pure: 0, other: 0 };
+  const spec = (name: "pure" | "other", fields: Readonly<Record<string, string>>): StoreSpec => ({
+    ...keyValueSpec(name),
+    fields,
+    value: {
+      ...total,
+      deserialize: (bytes: Uint8Array) => {
+        reads[name]++;
+        return total.deserialize(bytes);
+      },
+    } as Serde<unknown>,
+  });
+  const stores = [spec("pure", { sum: "sum" }), spec("other", { sum: "sum", all: "custom" })];
+  const state = openTaskState({ file: ":memory:", stores });
+  for (const name of ["pure", "other"]) table(state, name).put("ann", { sum: 1 }, 1);
+  state.take();
+  state.confirm(checkpointAt(1), { pure: 0, other: 0 });
+  for (const name of ["pure", "other"]) expect(table(state, name).get("ann")?.value).toEqual({ sum: 1 });
+  state.close();
+
+  expect(reads).toEqual({ pure: 0, other: 1 });
 });

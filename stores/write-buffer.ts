@@ -12,6 +12,9 @@ const SIZE_SAMPLE_PUTS = 64;
 /** A record that changes more rows than this leaves undo arrays that are worth giving back. */
 const UNDO_KEPT = 1_024;
 
+/** Aggregators that answer with a new state and never change one: their rows stay decoded when they are taken. */
+const PURE_AGGREGATORS: ReadonlySet<string> = new Set(["count", "countIf", "sum", "mean", "min", "max"]);
+
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 
 /** A row as the buffer holds it: its value is null where there is none. */
@@ -84,6 +87,8 @@ export class WriteBuffer {
   readonly #stored: SqliteRows;
   readonly #textKeys: boolean;
   readonly #cacheBytesMax: number;
+  /** A row that is changed often would be parsed from its own frozen bytes after each commit. */
+  readonly #keepsDecoded: boolean;
 
   readonly #windows = new Map<number, BufferedWindow>();
   #lastStartMs = Number.NaN;
@@ -110,6 +115,8 @@ export class WriteBuffer {
     // Only this serde is known to give different bytes to different strings; behind any other the bytes are the identity.
     this.#textKeys = spec.key === string;
     this.#cacheBytesMax = options.cacheBytesMax;
+    const aggregators = Object.values(spec.fields ?? {});
+    this.#keepsDecoded = aggregators.length > 0 && aggregators.every((name) => PURE_AGGREGATORS.has(name));
   }
 
   /** Rows that are not committed, estimated: the cache is bounded by itself and no commit makes it smaller. */
@@ -222,7 +229,7 @@ export class WriteBuffer {
       if (!entry.inFlight) this.#inFlight.push(entry);
       entry.inFlight = true;
       entry.encoded = taken;
-      entry.row = undefined;
+      if (!this.#keepsDecoded) entry.row = undefined;
       bytes += ROW_OVERHEAD_BYTES + taken.changelogKey.byteLength + (taken.value?.byteLength ?? 0);
     }
     this.#dirty = [];
