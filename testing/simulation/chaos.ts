@@ -160,6 +160,7 @@ export class Chaos {
       guarantee: plan.guarantee,
       commitIntervalMs: plan.commitIntervalMs,
       transactionTimeoutMs: plan.transactionTimeoutMs,
+      standbyReplicas: plan.standbyReplicas,
       onClose: random.happens(0.5) ? "leave" : "stay",
       wallOffsetMs: machine.wallOffsetMs,
       lookMs: plan.lookMs,

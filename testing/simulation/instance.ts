@@ -24,6 +24,7 @@ export interface InstanceOptions {
   readonly commitIntervalMs: number;
   readonly transactionTimeoutMs: number;
   readonly onClose: "leave" | "stay";
+  readonly standbyReplicas: number;
   readonly wallOffsetMs: number;
   readonly lookMs: number;
   /** What stands between the engine and its transport, where a bug is planted there. */
@@ -66,6 +67,7 @@ export class Instance implements Endpoint {
         transactionTimeoutMs: options.transactionTimeoutMs,
         changelogDeleteDelayMs: 3_000,
         onClose: options.onClose,
+        standbyReplicas: options.standbyReplicas,
         logger: this.#logger(),
         metrics: new StreamsMetrics({ applicationId: options.applicationId }),
       }),

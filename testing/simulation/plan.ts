@@ -35,6 +35,8 @@ export interface Plan {
   readonly commitIntervalMs: number;
   /** Longer than sessions in some runs: then what a dead process left open is ended by whoever takes its work over. */
   readonly transactionTimeoutMs: number;
+  /** Copies of each task's state on other machines. */
+  readonly standbyReplicas: number;
   readonly rates: FaultRates;
   /** The share of commits whose markers come after their answers. */
   readonly lateMarkers: number;
@@ -94,7 +96,8 @@ export function planOf(random: Random): Plan {
   const lastEvents = Array.from({ length: partitions * KEYS_PER_PARTITION * 2 }, (_, at) =>
     next(at % partitions, Math.floor(at / partitions) % KEYS_PER_PARTITION),
   );
-  return { ...plan, events, lastEvents };
+  // Not drawn: the seeds that are known from before standbys go on to mean the same.
+  return { ...plan, standbyReplicas: count % 2, events, lastEvents };
 }
 
 /** Whether a process may go on, unknowing, when its work has gone to others. */
