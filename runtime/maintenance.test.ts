@@ -81,3 +81,31 @@ test("any other failure is said each time", async () => {
   for (let turn = 0; turn < 2; turn++) await fixture.tick();
   expect(fixture.warnings).toHaveLength(2);
 });
+
+test("repartition topics are purged up to what is committed, at most every 30 s; source topics never", async () => {
+  const deleted: object[] = [];
+  const admin = {
+    deleteRecords: async (upTo: readonly object[]) => void deleted.push(...upTo),
+  } as unknown as TopicAdmin;
+  let nowMs = 0;
+  const maintenance = new Maintenance(admin, new TopicNames("app"), silentLogger, 0, () => nowMs);
+  const queue = (topic: string, internal: boolean) => ({
+    topic,
+    partition: 0,
+    position: 900,
+    source: { topics: [{ internal }] },
+  });
+  // It has processed up to 900, and the last commit covers 70 and 50.
+  const sourceOffsets = [
+    { topic: "app-by-color-repartition", partition: 0, offset: 70 },
+    { topic: "in", partition: 0, offset: 50 },
+  ];
+  const state = { changelogCuts: () => ({}), checkpoint: () => ({ sourceOffsets }) };
+  const queues = [queue("app-by-color-repartition", true), queue("in", false)];
+  const purged = { topic: "app-by-color-repartition", partition: 0, offset: 70 };
+  for (; nowMs < 45_000; nowMs += 1_000) {
+    maintenance.tick([{ partition: 0, queues, state } as unknown as StreamTask]);
+    await maintenance.settled();
+  }
+  expect(deleted).toEqual([purged, purged]);
+});
