@@ -290,7 +290,7 @@ export class StreamSession {
       this.#maintenance.tick(this.#tasks.all);
       if (this.#sources.tick() !== undefined) throw await this.#leaveForNewTasks();
       const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
-      this.#commits.tick(this.#membership.group, { isDrained: processed === 0 });
+      this.#commits.tick(this.#membership.group, { isDrained: processed === 0 && this.#tasks.isCaughtUp });
       if (processed > 0) await new Promise((resolve) => setImmediate(resolve));
       else await this.#rest();
     }

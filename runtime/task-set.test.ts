@@ -100,3 +100,12 @@ describe("writing what is committed", () => {
     expect(written(0, false, [new Waiting("0", 0), new Waiting("1", 0, 3 * 1024 * 1024)])).toEqual(["1"]);
   });
 });
+
+test("caught up is who has all that the last answers told of", () => {
+  const task = (isCaughtUp: boolean) => ({ id: String(isCaughtUp), queues: [{ isCaughtUp }] }) as unknown as StreamTask;
+  const tasks = new TaskSet();
+  tasks.add(task(true), { isNew: false });
+  expect(tasks.isCaughtUp).toBe(true);
+  tasks.add(task(false), { isNew: false });
+  expect(tasks.isCaughtUp).toBe(false);
+});

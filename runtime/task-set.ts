@@ -52,6 +52,12 @@ export class TaskSet {
     return this.all.filter((task) => task.isDirty || this.#unconfirmed.has(task));
   }
 
+  /** False while a fetch is known to bring more: a queue that waits for one is not the end of a backlog. */
+  get isCaughtUp(): boolean {
+    for (const { queues } of this.#tasks.values()) if (!queues.every((queue) => queue.isCaughtUp)) return false;
+    return true;
+  }
+
   get cacheBytes(): number {
     let bytes = 0;
     for (const task of this.#tasks.values()) bytes += task.cacheBytes;
