@@ -80,7 +80,8 @@ function asItIs(record: SimulatedRecord): SimulatedRecord {
 async function encoder(settings: ProduceSettings): Promise<(record: SimulatedRecord) => SimulatedRecord> {
   const registry = connectRegistry(settings);
   if (registry === undefined) return asItIs;
-  const { purchase } = avroFormat(registry, { ...settings, lateTopic: "", outputTopic: "" }, "");
+  const { readers } = avroFormat(registry, { ...settings, lateTopic: "", outputTopic: "" }, "");
+  const { purchase } = readers;
   await purchase.prepare?.("write");
   return (record) => {
     if (record.expected.kind === "invalid" || record.value === null) return record;
