@@ -96,7 +96,7 @@ test("1,000 records that are no purchases, between good ones: every good one is 
   await pipeline.caughtUp();
 
   expect(instance.hasEnded).toBe(false);
-  expect([...(await instance.metric("millrace_task_failures_total")).values()]).toEqual([0]);
+  expect(new Set((await instance.metric("millrace_task_failures_total")).values())).toEqual(new Set([0]));
   expect(await pipeline.differences(goods.expected)).toEqual(NO_DIFFERENCES);
   const letters = await pipeline.probe.read(pipeline.deadLetter);
   const seen = new Set<string>();
