@@ -247,6 +247,8 @@ export class WriteBuffer {
     for (const entry of this.#inFlight) {
       entry.inFlight = false;
       if (entry.row !== undefined) entry.encoded = undefined;
+      // A few bytes that hold a whole slab of Node's pool in memory, for a row that may never change again.
+      if (!entry.dirty) entry.changelogKey = undefined;
     }
     this.#inFlight = [];
     for (const [startMs, window] of this.#windows) {
