@@ -47,7 +47,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     packages: ["cli-table3", "log-update", "picocolors", "node:*"],
   },
   // The broker of the tests comes before everything it tests.
-  "testing/kafka": { rooms: [], packages: ["vitest", "node:*"] },
+  "testing/kafka": { rooms: [], packages: ["kafkajs", "vitest", "node:*"] },
   "index.ts": { rooms: [...ENGINE, "runtime/kafkajs", "runtime/embedded"], packages: [] },
   "apps/purchase": {
     rooms: ["doors"],
