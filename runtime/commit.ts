@@ -2,7 +2,7 @@ import type { StreamsMetrics } from "../metrics/metrics.js";
 import type { ProcessingGuarantee } from "./config.js";
 import { BatchList, type Delivered, deliver, type RefusedRecord } from "./delivery.js";
 import type { ErrorHandlers } from "./error-handling.js";
-import { FatalError } from "./errors.js";
+import { FatalError, UnavailableError } from "./errors.js";
 import type { TopicNames } from "./internal-topics.js";
 import type { Logger } from "./logger.js";
 import { Outputs } from "./outputs.js";
@@ -169,12 +169,15 @@ function isOfChangelog(delivered: Delivered<OutputBatch | ChangelogBatch>): deli
   return "store" in delivered.batch;
 }
 
-/** @throws FatalError CHANGELOG_REFUSED: state that cannot be replicated must not go on */
+/** @throws UnavailableError where the changelog is gone: the next session finds out whether for good. FatalError CHANGELOG_REFUSED: state that cannot be replicated must not go on */
 function isOutput(refused: RefusedRecord<OutputBatch | ChangelogBatch>): refused is RefusedRecord<OutputBatch> {
   const { from, record, refusal, message } = refused;
   if (!("store" in from)) return true;
   if (refusal === "not-authorized") {
     throw new FatalError("NOT_AUTHORIZED", `the changelog of store "${from.store}" cannot be written: ${message}`);
+  }
+  if (refusal === "unknown-topic") {
+    throw new UnavailableError(`the changelog of store "${from.store}" cannot be written: ${message}`);
   }
   throw new FatalError(
     "CHANGELOG_REFUSED",

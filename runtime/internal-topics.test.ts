@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Serde, string } from "../serdes/serde.js";
 import type { ProcessorTopology, SinkNode, SourceNode, SubTopology } from "../topology/processor-topology.js";
 import type { StoreSpec } from "../topology/state-store.js";
@@ -128,13 +128,15 @@ class TopicsInMemory implements Pick<TopicAdmin, "describe" | "create" | "config
   }
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 describe("ensureInternalTopics", () => {
   const layout = plan(topology({ sources: [source("in")], stores: [windowStore] }));
   const directory = (topics: TopicsInMemory): TopicDirectory => new TopicDirectory(topics as unknown as TopicAdmin);
 
   test("a missing topic is made as planned", async () => {
     const topics = new TopicsInMemory();
-    await ensureInternalTopics(layout, directory(topics));
+    await ensureInternalTopics(layout, directory(topics), NONE);
     expect(topics.topics.get("shop-w-changelog")).toEqual(layout.internalTopics[0]);
   });
 
@@ -147,7 +149,7 @@ describe("ensureInternalTopics", () => {
     ],
   ])("an existing topic with other %s is refused, with the ways out", async (_, change, message) => {
     const existing = { ...(layout.internalTopics[0] as NewTopic), ...change } as NewTopic;
-    await expect(ensureInternalTopics(layout, directory(new TopicsInMemory(existing)))).rejects.toThrow(message);
+    await expect(ensureInternalTopics(layout, directory(new TopicsInMemory(existing)), NONE)).rejects.toThrow(message);
   });
 
   test("the order of cleanup policies does not matter", async () => {
@@ -155,6 +157,36 @@ describe("ensureInternalTopics", () => {
       ...(layout.internalTopics[0] as NewTopic),
       configs: { "cleanup.policy": "delete,compact", "retention.ms": "-1" },
     };
-    await expect(ensureInternalTopics(layout, directory(new TopicsInMemory(existing)))).resolves.toBeUndefined();
+    await expect(ensureInternalTopics(layout, directory(new TopicsInMemory(existing)), NONE)).resolves.toBeUndefined();
+  });
+
+  describe("a topic that was there before", () => {
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ["setTimeout", "performance"] });
+    });
+    afterEach(() => {
+      vi.useRealTimers();
+    });
+    const changelog = layout.internalTopics[0] as NewTopic;
+    const existed = new Set([changelog.topic]);
+
+    test("and is gone is not made anew and empty: it is named, with the ways out", async () => {
+      const topics = new TopicsInMemory();
+      const ensured = expect(ensureInternalTopics(layout, directory(topics), existed)).rejects.toThrow(
+        /internal topic shop-w-changelog was deleted.*reset the application/,
+      );
+      await vi.advanceTimersByTimeAsync(5_000);
+      await ensured;
+      expect(topics.topics.size).toBe(0);
+    });
+
+    test("and that a broker which has just come up does not know yet is asked for again", async () => {
+      const topics = new TopicsInMemory();
+      const ensured = ensureInternalTopics(layout, directory(topics), existed);
+      await vi.advanceTimersByTimeAsync(1_000);
+      topics.topics.set(changelog.topic, { ...changelog });
+      await vi.advanceTimersByTimeAsync(1_000);
+      await expect(ensured).resolves.toBeUndefined();
+    });
   });
 });

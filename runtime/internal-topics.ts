@@ -129,10 +129,27 @@ function changelogConfigs(store: StoreSpec): Readonly<Record<string, string>> {
   return store.kind === "window" ? WINDOW_CHANGELOG : KEY_VALUE_CHANGELOG;
 }
 
-/** Makes the internal topics that are missing, and refuses those that cannot serve. */
-export async function ensureInternalTopics(layout: Layout, directory: TopicDirectory): Promise<void> {
+/** A broker that has just come up may not know every topic: one that stays away for so long was deleted. */
+const DELETED_AFTER_MS = 3_000;
+const DELETED_POLL_MS = 250;
+
+/**
+ * Makes the internal topics that are missing, and refuses those that cannot serve.
+ *
+ * @param existed those that are known to have been there: made again and empty, they would pass for state that never was
+ * @throws FatalError INTERNAL_TOPIC_DELETED, INTERNAL_TOPIC_UNFIT
+ */
+export async function ensureInternalTopics(
+  layout: Layout,
+  directory: TopicDirectory,
+  existed: ReadonlySet<string>,
+): Promise<void> {
   const names = layout.internalTopics.map(({ topic }) => topic);
   await directory.lookUp(names, { again: true, purpose: "Write" });
+  await refuseDeleted(
+    names.filter((topic) => existed.has(topic)),
+    directory,
+  );
   const missing = layout.internalTopics.filter(({ topic }) => directory.get(topic) === undefined);
   if (missing.length > 0) {
     await directory.admin.create(missing);
@@ -147,6 +164,23 @@ export async function ensureInternalTopics(layout: Layout, directory: TopicDirec
       "INTERNAL_TOPIC_UNFIT",
       `${faults.join("; ")}; use another application id, or stop every instance, delete the topic and the state directory, and start from the input again`,
     );
+  }
+}
+
+async function refuseDeleted(topics: readonly string[], directory: TopicDirectory): Promise<void> {
+  const deadlineMs = performance.now() + DELETED_AFTER_MS;
+  for (;;) {
+    const gone = topics.filter((topic) => directory.get(topic) === undefined);
+    if (gone.length === 0) return;
+    if (performance.now() > deadlineMs) {
+      throw new FatalError(
+        "INTERNAL_TOPIC_DELETED",
+        `internal topic ${gone.join(", ")} was deleted, and what the application had in it is lost: stop every instance and reset the application, ` +
+          "which then reads its input again, or use another application id",
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, DELETED_POLL_MS));
+    await directory.lookUp(topics, { again: true, purpose: "Write" });
   }
 }
 

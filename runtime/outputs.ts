@@ -3,7 +3,7 @@ import { invariant } from "../topology/errors.js";
 import type { FailedRecord } from "../topology/processor-topology.js";
 import { batchOf, type RefusedRecord } from "./delivery.js";
 import { deadLetterHeaders, decide, type ErrorHandlers, unhandled } from "./error-handling.js";
-import { FatalError } from "./errors.js";
+import { FatalError, UnavailableError } from "./errors.js";
 import { type NewRecord, RecordBatch } from "./record-batch.js";
 import type { Destination, OutputBatch, UnplacedRecord } from "./record-collector.js";
 import type { TaskCommit } from "./task.js";
@@ -54,11 +54,15 @@ export class Outputs {
   /**
    * What takes the place of refused outputs: dead letters, or nothing where the handler says continue.
    *
+   * @throws UnavailableError where a repartition topic is gone: the next session finds out whether for good
    * @throws FatalError when the handler says fail, and DEAD_LETTER_REFUSED when a dead letter itself was refused
    */
   async afterRefusal(refused: readonly RefusedRecord<OutputBatch>[]): Promise<OutputBatch[]> {
     const letters = refused.flatMap(({ from, record, refusal, message }) => {
       const { topic, partition, destination } = from;
+      if (destination.isRepartition === true && refusal === "unknown-topic") {
+        throw new UnavailableError(`repartition topic ${topic} cannot be written: ${message}`);
+      }
       if (destination.node === DEAD_LETTER_NODE && refusal === "not-authorized") {
         throw new FatalError("NOT_AUTHORIZED", `dead letters cannot be written: ${message}`);
       }

@@ -8,6 +8,7 @@ import type { PartitionBatch } from "./transport.js";
 export interface Destination {
   readonly node: string;
   readonly topic: string;
+  readonly isRepartition?: boolean;
   readonly onError: ErrorHandler | undefined;
 }
 

@@ -35,6 +35,8 @@ export interface StreamSessionOptions {
   readonly transactionalId: string;
   /** Its thread's number in the instance, from 1, which is the default: a label of its metrics. */
   readonly thread?: number;
+  /** Internal topics that earlier sessions of the thread had; this one adds its own. */
+  readonly seenTopics?: Set<string>;
 }
 
 /** One synchronous stretch of processing: worth the trip through the event loop, and short enough for heartbeats and sockets. */
@@ -180,9 +182,9 @@ export class StreamSession {
     try {
       if (!(await this.#sourcesExist())) return;
       await this.#config.onSourcesFound();
-      const { topology, files } = this.#options;
+      const { topology, files, seenTopics = new Set() } = this.#options;
       await prepareSerdes(topology);
-      this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files);
+      this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files, seenTopics);
       this.#watchSources();
       await this.#transactions.initialize();
       while (!this.#closing) {

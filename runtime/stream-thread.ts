@@ -26,6 +26,7 @@ const NOTHING = { tasks: [], standbys: [], restoring: [], restoringStores: [] } 
  */
 export class StreamThread {
   readonly #options: StreamSessionOptions;
+  readonly #seenTopics = new Set<string>();
   readonly #wakeup = new Wakeup();
   #session: StreamSession | undefined;
   #recovering: string | undefined;
@@ -73,7 +74,7 @@ export class StreamThread {
     const attempts = new Attempts();
     while (!this.#closing) {
       let backoffMs: number;
-      const session = new StreamSession(this.#options);
+      const session = new StreamSession({ ...this.#options, seenTopics: this.#seenTopics });
       this.#session = session;
       try {
         await session.run();

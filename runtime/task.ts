@@ -389,7 +389,7 @@ export class StreamTask {
       const topic = fixed ?? this.#chosenTopic(node, value);
       let destination = destinations.get(topic);
       if (destination === undefined) {
-        destination = { node: node.name, topic, onError: node.onError };
+        destination = { node: node.name, topic, isRepartition: node.repartition !== undefined, onError: node.onError };
         if (destinations.size < DESTINATIONS_MAX) destinations.set(topic, destination);
       }
       const keyBytes = key === null || key === undefined ? null : node.key.serialize(key);

@@ -22,11 +22,11 @@ export interface TopologyCheckOptions {
 
 /**
  * Compares the topology with what the group's last commits say of their stores, before anything is made, joined or read.
- * What changed and leaves the state good goes to the log.
+ * What changed and leaves the state good goes to the log. Returns the stores that those commits tell of.
  *
  * @throws FatalError TOPOLOGY_CHANGED with everything that would make the state wrong, and the ways out
  */
-export async function checkTopology(options: TopologyCheckOptions): Promise<void> {
+export async function checkTopology(options: TopologyCheckOptions): Promise<ReadonlySet<string>> {
   const { topology, directory, config, names } = options;
   await directory.lookUp(
     topology.subTopologies.flatMap((sub) => topicsRead(sub, names)),
@@ -41,9 +41,12 @@ export async function checkTopology(options: TopologyCheckOptions): Promise<void
   for (const { store, what, consequence } of differences.changes) {
     if (consequence !== "") config.logger.warn({ store, what }, `store "${store}" has changed: ${consequence}`);
   }
+  return differences.told;
 }
 
 interface Differences {
+  /** Stores of which the commits tell. */
+  readonly told: ReadonlySet<string>;
   readonly refused: readonly string[];
   readonly changes: readonly StoreChange[];
   /** Stores of tasks that have committed without them. */
@@ -77,7 +80,7 @@ function compareWithCommits(options: TopologyCheckOptions, committed: readonly C
     }
   }
   for (const { name } of specs) if (told.has(name) && !homes.has(name)) refused.add(moved(name));
-  return { refused: [...refused], changes: [...changes.values()], added };
+  return { told: new Set(told.keys()), refused: [...refused], changes: [...changes.values()], added };
 }
 
 interface Note {
