@@ -2,7 +2,7 @@
 export type { StreamsMetrics } from "./metrics/metrics.js";
 export type { Compression } from "./runtime/codecs.js";
 export { CorruptBatchError } from "./runtime/compression.js";
-export type { ProcessingGuarantee, StreamsConfig, ThreadsConfig } from "./runtime/config.js";
+export type { ProcessingGuarantee, StreamsConfig, ThreadFailureAction, ThreadsConfig } from "./runtime/config.js";
 export { EmbeddedLog, type EmbeddedLogOptions } from "./runtime/embedded/embedded-log.js";
 export { EmbeddedTransport, type EmbeddedTransportOptions } from "./runtime/embedded/transport.js";
 export type { ErrorHandlers } from "./runtime/error-handling.js";

@@ -13,6 +13,13 @@ import type { Transport } from "./transport.js";
  */
 export type ProcessingGuarantee = "exactly_once" | "at_least_once";
 
+/**
+ * What becomes of a stream thread that ends by an error no new session can mend. `shutdown-client`: the instance ends with it,
+ * and with all its threads. `replace-thread`: it drops what it holds and begins again from what is committed. As in Kafka
+ * Streams' StreamsUncaughtExceptionHandler.
+ */
+export type ThreadFailureAction = "replace-thread" | "shutdown-client";
+
 /** The stream threads of an instance: each has its own client, tasks and stores. `defineApplication` makes this. */
 export interface ThreadsConfig {
   /** 1 to 1,024. With 1 the main thread is the stream thread. More than there are partitions have nothing to do. */
@@ -63,6 +70,11 @@ export interface StreamsConfig {
   /** `stay` keeps a static member's partitions for a rolling restart. Default `leave`. */
   readonly onClose?: "leave" | "stay";
   readonly onError?: Partial<ErrorHandlers>;
+  /**
+   * Asked when a stream thread fails for good. After five failures in a row without a commit the instance ends all the same.
+   * Default: `shutdown-client`.
+   */
+  readonly onThreadFailure?: (error: Error) => ThreadFailureAction;
   /** How long expired changelog records outlive their segment. Default 10 minutes. */
   readonly changelogDeleteDelayMs?: number;
   /** Called when every source topic exists and before anything is read: the place to make output topics. Again after each restart of the session. */
@@ -110,6 +122,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     onOffsetOutOfRange: config.onOffsetOutOfRange ?? "fail",
     onClose: config.onClose ?? "leave",
     onError: { ...FAIL, ...config.onError },
+    onThreadFailure: config.onThreadFailure ?? (() => "shutdown-client"),
     changelogDeleteDelayMs: config.changelogDeleteDelayMs ?? 10 * 60_000,
     onSourcesFound: config.onSourcesFound ?? (async () => undefined),
     threads: config.threads ?? { count: 1 },

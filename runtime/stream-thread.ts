@@ -22,7 +22,7 @@ const NOTHING = { tasks: [], standbys: [], restoring: [], restoringStores: [] } 
 
 /**
  * Runs one session after the other. A session that loses its group, its transaction or its brokers is replaced by a new
- * one, with a growing pause; whatever else it throws ends the thread.
+ * one, with a growing pause; whatever else it throws ends the thread, unless `onThreadFailure` has it replaced.
  */
 export class StreamThread {
   readonly #options: StreamSessionOptions;
@@ -70,7 +70,7 @@ export class StreamThread {
 
   /** Returns when it was closed. Throws what no new session can mend. */
   async run(): Promise<void> {
-    const { logger, metrics } = this.#options.config;
+    const { logger } = this.#options.config;
     const attempts = new Attempts();
     while (!this.#closing) {
       let backoffMs: number;
@@ -87,22 +87,53 @@ export class StreamThread {
           );
           return;
         }
-        metrics.counter("task_failures_total", { phase: session.failedIn(error) }).value++;
-        this.#commitsBefore += session.commits;
-        if (!isRecoverable(error)) throw error;
-        // Brokers that are away are waited for as long as it takes; the state says so meanwhile.
-        const isPatient = error instanceof UnavailableError;
-        const wait = attempts.afterFailure({ hasCommitted: session.commits > 0, isPatient });
+        const wait = this.#afterFailure(error, session, attempts);
         if (wait === undefined) throw error;
         backoffMs = wait;
-        if (error instanceof UnavailableError) metrics.counter("broker_failures_total", {}).value++;
-        this.#recovering = `${error.message}; trying again in ${backoffMs} ms`;
-        logger.warn({ code: error.code, retryInMs: backoffMs }, this.#recovering);
       }
       await this.#wakeup.sleep(backoffMs);
       this.#recovering = undefined;
     }
   }
+
+  /** How long to wait before the next session; undefined when there is to be none. */
+  #afterFailure(error: unknown, session: StreamSession, attempts: Attempts): number | undefined {
+    const { logger, metrics } = this.#options.config;
+    metrics.counter("task_failures_total", { phase: session.failedIn(error) }).value++;
+    this.#commitsBefore += session.commits;
+    const isMended = isRecoverable(error);
+    if (!isMended && !this.#isReplaced(error)) return undefined;
+    // Brokers that are away are waited for as long as it takes; the state says so meanwhile.
+    const isPatient = error instanceof UnavailableError;
+    const backoffMs = attempts.afterFailure({ hasCommitted: session.commits > 0, isPatient });
+    if (backoffMs === undefined) return undefined;
+    if (isPatient) metrics.counter("broker_failures_total", {}).value++;
+    this.#recovering = `${messageOf(error)}; trying again in ${backoffMs} ms`;
+    if (isMended) logger.warn({ code: error.code, retryInMs: backoffMs }, this.#recovering);
+    else {
+      metrics.counter("thread_replacements_total", {}).value++;
+      logger.error(
+        { err: error, retryInMs: backoffMs },
+        `stream thread ${this.number} is replaced: ${this.#recovering}`,
+      );
+    }
+    return backoffMs;
+  }
+
+  #isReplaced(error: unknown): boolean {
+    if (this.#closing) return false;
+    const { logger, onThreadFailure } = this.#options.config;
+    try {
+      return onThreadFailure(error instanceof Error ? error : new Error(String(error))) === "replace-thread";
+    } catch (thrown) {
+      logger.error({ err: thrown }, "onThreadFailure threw; the instance ends with the error that it was asked about");
+      return false;
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** What a new session can mend: lost groups and transactions, brokers that are away, a state file that is restored from its changelog. */

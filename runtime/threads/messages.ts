@@ -8,13 +8,20 @@ import { copyable, fromPlainError, type PlainError, toPlainError } from "./plain
 import type { ThreadState } from "./thread.js";
 
 /** The part of a configuration that is functions and connections: a thread makes its own. */
-type OwnOfEachThread = "transport" | "onError" | "onSourcesFound" | "logger" | "metrics" | "threads";
+type OwnOfEachThread =
+  | "transport"
+  | "onError"
+  | "onThreadFailure"
+  | "onSourcesFound"
+  | "logger"
+  | "metrics"
+  | "threads";
 
 /** What the main thread's configuration says; the rest of a thread's comes from its module. */
 export type SharedConfig = Omit<ResolvedConfig, OwnOfEachThread>;
 
 export function sharedConfig(config: ResolvedConfig): SharedConfig {
-  const { transport, onError, onSourcesFound, logger, metrics, threads, ...shared } = config;
+  const { transport, onError, onThreadFailure, onSourcesFound, logger, metrics, threads, ...shared } = config;
   return shared;
 }
 
