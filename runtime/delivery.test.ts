@@ -51,3 +51,22 @@ test("no record of a partition overtakes another when a batch is halved", async 
   await deliver((round) => topic.produce(round), batches);
   expect(topic.log).toEqual(["r0", "r2", "r3", "r4", "r5"]);
 });
+
+test.each(["unknown-topic", "not-authorized"] as const)(
+  "a batch that is refused as %s is not halved: it would be of every record",
+  async (refusal) => {
+    const asked: number[] = [];
+    const batch = { topic: "t", partition: 0, batch: batchOf(Array.from({ length: 9 }, (_, at) => record(`r${at}`))) };
+    const { refused } = await deliver(
+      async (batches) => {
+        asked.push(...batches.map(({ batch: { count } }) => count));
+        return batches.map(() => ({ refusal, message: "no" }));
+      },
+      [batch],
+    );
+    expect(asked).toEqual([9]);
+    expect(refused.map(({ record: { value } }) => Buffer.from(value ?? []).toString())).toEqual(
+      Array.from({ length: 9 }, (_, at) => `r${at}`),
+    );
+  },
+);

@@ -25,6 +25,9 @@ interface Waiting<B extends PartitionBatch> {
   readonly batch: RecordBatch;
 }
 
+/** Said of every record of a topic alike: with a second of patience for each half, 5,000 records would take hours. */
+const OF_TOPIC: ReadonlySet<Refusal> = new Set(["unknown-topic", "not-authorized"]);
+
 /**
  * Sends batches and finds the records a broker refuses: a refused batch is halved and sent again until the one record is
  * found (protocol 7). Each round sends the next batch of every partition, and the halves of a refused one go to the front
@@ -48,8 +51,9 @@ export async function deliver<B extends PartitionBatch>(
       const waiting = round[at] as Waiting<B>;
       const { from, batch } = waiting;
       if ("baseOffset" in result) delivered.push({ batch: from, baseOffset: result.baseOffset, count: batch.count });
-      else if (batch.count === 1) refused.push({ from, record: recordsOf(batch)[0] as NewRecord, ...result });
-      else (queues[at] as Waiting<B>[]).unshift(...halves(waiting));
+      else if (batch.count === 1 || OF_TOPIC.has(result.refusal)) {
+        for (const record of recordsOf(batch)) refused.push({ from, record, ...result });
+      } else (queues[at] as Waiting<B>[]).unshift(...halves(waiting));
     }
     for (let at = queues.length - 1; at >= 0; at--) if (queues[at]?.length === 0) queues.splice(at, 1);
   }
