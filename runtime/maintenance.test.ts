@@ -109,3 +109,24 @@ test("repartition topics are purged up to what is committed, at most every 30 s;
   }
   expect(deleted).toEqual([purged, purged]);
 });
+
+test("a session that ends before the purge interval has purged too: the interval begins with what is purged, not with the session", async () => {
+  const deleted: object[] = [];
+  const admin = {
+    deleteRecords: async (upTo: readonly object[]) => void deleted.push(...upTo),
+  } as unknown as TopicAdmin;
+  let nowMs = 0;
+  const maintenance = new Maintenance(admin, new TopicNames("app"), silentLogger, 0, () => nowMs);
+  const tick = async (tasks: readonly object[]): Promise<void> => {
+    maintenance.tick(tasks as readonly StreamTask[]);
+    await maintenance.settled();
+    nowMs += 1_000;
+  };
+  // Its tasks are not open yet.
+  await tick([]);
+  const purged = { topic: "app-by-color-repartition", partition: 0, offset: 70 };
+  const state = { changelogCuts: () => ({}), checkpoint: () => ({ sourceOffsets: [purged] }) };
+  const queues = [{ topic: purged.topic, partition: 0, source: { topics: [{ internal: true }] } }];
+  await tick([{ partition: 0, queues, state }]);
+  expect(deleted).toEqual([purged]);
+});

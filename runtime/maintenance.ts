@@ -45,8 +45,10 @@ export class Maintenance {
     for (const task of tasks) this.#note(task, nowMs);
     const due = this.#takeDue(nowMs);
     if (nowMs >= this.#nextPurgeMs) {
-      this.#nextPurgeMs = nowMs + PURGE_INTERVAL_MS;
-      due.push(...tasks.flatMap((task) => processedRepartitions(task)));
+      const processed = tasks.flatMap((task) => processedRepartitions(task));
+      // The tasks of a session are opened after its first tick: sessions that end within the interval purge as well.
+      if (processed.length > 0) this.#nextPurgeMs = nowMs + PURGE_INTERVAL_MS;
+      due.push(...processed);
     }
     if (due.length > 0) this.#running = this.#delete(due);
   }

@@ -211,7 +211,7 @@ export class StandbyTasks {
         ...{ store, topic, partition, topicId: directory.get(topic)?.topicId ?? "" },
         ...{ low: at(low, topic, partition), high: at(high, topic, partition) },
       }));
-      const { state } = files.open(subTopology.stores, id.partition);
+      const { state, wipedBecause } = files.open(subTopology.stores, id.partition);
       const known = state.checkpoint()?.topicIds ?? {};
       const isAnew = (topic: string): boolean =>
         known[topic] !== undefined && known[topic] !== directory.get(topic)?.topicId;
@@ -223,16 +223,21 @@ export class StandbyTasks {
       });
       this.#open.set(name, { id, name, subTopology, state: usable, tails });
       const behind = tails.reduce((sum, { position, end }) => sum + Math.max(0, end - position), 0);
-      config.logger.info({ task: name, behind, wiped: unfit }, `standby ${name}: ${behind} changelog offsets to read`);
+      const reason = wipedBecause ?? unfit;
+      if (reason !== undefined) this.#sayAnew(name, reason);
+      config.logger.info({ task: name, behind }, `standby ${name}: ${behind} changelog offsets to read`);
     }
   }
 
   /** Begins again with nothing, at the low watermark, in the next round. */
   #wipe(standby: Standby, reason: string): void {
-    const { config } = this.#options;
-    config.logger.warn({ task: standby.name, reason }, `standby ${standby.name} begins again: ${reason}`);
+    this.#sayAnew(standby.name, reason);
     this.#open.delete(standby.name);
     standby.state.wipe();
+  }
+
+  #sayAnew(task: string, reason: string): void {
+    this.#options.config.logger.warn({ task, reason }, `standby ${task} begins again: ${reason}`);
   }
 
   #close(standby: Standby): void {
