@@ -41,52 +41,71 @@ function load(write: () => Promise<void>): { stop(): Promise<number> } {
 
 const rebalances = ({ streams }: Instance): number => streams.metrics.counter("rebalances_total", {}).value;
 
-test("three static members restarted one after the other under load move no task, and restore nothing after a clean end", async () => {
-  const application = await Application.open();
-  const { probe, id } = application;
-  const [input, output] = [await application.topic("in", 6), await application.topic("out", 6)];
-  const topology = counting(input, output);
-  const start = (instance: string): Promise<Instance> =>
-    application.start(topology, { instance, onClose: "stay", guarantee: "exactly_once", sessionTimeoutMs: 10_000 });
-  const names = ["1", "2", "3"];
-  const instances = await Promise.all(names.map(start));
-  for (const instance of instances) await instance.runs(2);
-  const homes = instances.map(({ tasks }) => tasks);
-  const writing = load(() => probe.write(input, round()));
-  /** Every task has committed since the last call. */
-  let ends = instances.flatMap(() => [0, 0]);
-  const allCommitted = (): Promise<void> =>
-    eventually("every changelog grows", async () => {
-      const highs = await probe.highs(`${id}-counts-changelog`);
-      if (highs.some((high, partition) => high <= (ends[partition] ?? 0))) return false;
-      ends = highs;
-      return true;
-    });
+test.each([
+  ["without copies", 0],
+  ["with a copy of each", 1],
+])(
+  "three static members restarted one after the other under load move no task, and restore nothing after a clean end: %s",
+  async (_, standbyReplicas) => {
+    const application = await Application.open();
+    const { probe, id } = application;
+    const [input, output] = [await application.topic("in", 6), await application.topic("out", 6)];
+    const topology = counting(input, output);
+    const start = (instance: string): Promise<Instance> =>
+      application.start(topology, {
+        ...{ instance, onClose: "stay", guarantee: "exactly_once" },
+        ...{ sessionTimeoutMs: 10_000, standbyReplicas },
+      });
+    const names = ["1", "2", "3"];
+    const instances = await Promise.all(names.map(start));
+    for (const instance of instances) await instance.runs(2);
+    const homes = instances.map(({ tasks }) => tasks);
+    const standbys = ({ streams }: Instance): string[] =>
+      streams.status.tasks.flatMap(({ id: task, state }) => (state === "standby" ? [task] : [])).sort();
+    const writing = load(() => probe.write(input, round()));
+    /** Every task has committed since the last call. */
+    let ends = instances.flatMap(() => [0, 0]);
+    const allCommitted = (): Promise<void> =>
+      eventually("every changelog grows", async () => {
+        const highs = await probe.highs(`${id}-counts-changelog`);
+        if (highs.some((high, partition) => high <= (ends[partition] ?? 0))) return false;
+        ends = highs;
+        return true;
+      });
 
-  for (const [at, name] of names.entries()) {
+    for (const [at, name] of names.entries()) {
+      await allCommitted();
+      const generations = instances.map(rebalances);
+      await (instances[at] as Instance).streams.close();
+      const back = await (await start(name)).runs(2);
+      instances[at] = back;
+      expect(back.tasks).toEqual(homes[at]);
+      // It closed cleanly, so its state has all that it committed, and nobody else could commit to its tasks meanwhile.
+      expect(back.restored("counts")).toBe(0);
+      generations[at] = 1;
+      expect(instances.map(rebalances)).toEqual(generations);
+      // Of what the others run, each task once.
+      await eventually(
+        () => `every task has its copies; they are ${JSON.stringify(instances.map(standbys))}`,
+        () => instances.flatMap(standbys).length === 6 * standbyReplicas,
+      );
+      expect(new Set(instances.flatMap(standbys)).size).toBe(6 * standbyReplicas);
+      for (const instance of instances)
+        expect(standbys(instance).filter((task) => instance.tasks.includes(task))).toEqual([]);
+    }
     await allCommitted();
-    const generations = instances.map(rebalances);
-    await (instances[at] as Instance).streams.close();
-    const back = await (await start(name)).runs(2);
-    instances[at] = back;
-    expect(back.tasks).toEqual(homes[at]);
-    // It closed cleanly, so its state has all that it committed, and nobody else could commit to its tasks meanwhile.
-    expect(back.restored("counts")).toBe(0);
-    generations[at] = 1;
-    expect(instances.map(rebalances)).toEqual(generations);
-  }
-  await allCommitted();
 
-  const rounds = await writing.stop();
-  await probe.caughtUp(id, input);
-  expect(instances.map(({ tasks }) => tasks)).toEqual(homes);
-  const updates = new Map<string, number[]>(KEYS.map((key) => [key, []]));
-  for (const { key, value } of await probe.read(output)) {
-    updates.get(String(key))?.push(int64.deserialize(value as Buffer));
-  }
-  const once = Array.from({ length: rounds }, (_, number) => number + 1);
-  for (const [key, counted] of updates) expect(counted, key).toEqual(once);
-});
+    const rounds = await writing.stop();
+    await probe.caughtUp(id, input);
+    expect(instances.map(({ tasks }) => tasks)).toEqual(homes);
+    const updates = new Map<string, number[]>(KEYS.map((key) => [key, []]));
+    for (const { key, value } of await probe.read(output)) {
+      updates.get(String(key))?.push(int64.deserialize(value as Buffer));
+    }
+    const once = Array.from({ length: rounds }, (_, number) => number + 1);
+    for (const [key, counted] of updates) expect(counted, key).toEqual(once);
+  },
+);
 
 test("of two live members with one group instance id the fenced one ends with a line that names both", async () => {
   const application = await Application.open();

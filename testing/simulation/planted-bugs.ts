@@ -1,15 +1,19 @@
 import type { EmbeddedLog } from "../../runtime/embedded/embedded-log.js";
-import type { TransactionalProducer, Transport } from "../../runtime/transport.js";
+import type { FetcherOptions, TransactionalProducer, Transport } from "../../runtime/transport.js";
 
 /** Bugs that the simulation must find: tests of the simulator, as far from the engine as they can be planted. */
-export type PlantedBug = "sqlite-before-kafka" | "no-fencing" | "checkpoint-early";
+export type PlantedBug = "sqlite-before-kafka" | "no-fencing" | "checkpoint-early" | "standby-uncommitted";
 
 export function plantedInTransport(bug: PlantedBug | undefined): (transport: Transport) => Transport {
-  if (bug !== "sqlite-before-kafka") return (transport) => transport;
+  if (bug !== "sqlite-before-kafka" && bug !== "standby-uncommitted") return (transport) => transport;
   return (transport) =>
     new Proxy(transport, {
       get(target, name) {
-        if (name === "openTransactionalProducer") {
+        if (bug === "standby-uncommitted" && name === "openFetcher") {
+          return (options: FetcherOptions) =>
+            target.openFetcher(options.name === "standby" ? { ...options, readCommitted: false } : options);
+        }
+        if (bug === "sqlite-before-kafka" && name === "openTransactionalProducer") {
           return (options: Parameters<Transport["openTransactionalProducer"]>[0]) =>
             new HastyProducer(target.openTransactionalProducer(options));
         }

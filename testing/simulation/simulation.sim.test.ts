@@ -51,6 +51,7 @@ describe("the simulation", () => {
     ["SQLite written before Kafka has committed", "sqlite-before-kafka", 100],
     ["offsets taken from anyone, without a generation", "no-fencing", 100],
     ["a checkpoint written before its rows", "checkpoint-early", 100],
+    ["a standby that takes what is not committed", "standby-uncommitted", 100],
   ] as const)(
     "finds a planted bug: %s",
     async (_, bug, seedsMax) => {
