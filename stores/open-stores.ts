@@ -182,7 +182,8 @@ class SqliteTaskState implements TaskState {
     const layers = this.#layers(store);
     invariant(layers.buffer.isClean, `store "${store}" is restored while it holds changes of its own`);
     this.#database.transaction(() => {
-      for (const record of records) restoreRecord(layers, record);
+      const isReplaced = replaced(records);
+      for (let at = 0; at < records.length; at++) restoreRecord(layers, records[at]!, isReplaced[at] === 1);
       if (layers.kind === "window") layers.stored.finishWrites();
       this.#writeCheckpoint(this.#movedTo(store, nextOffset, { isAhead: records.length > 0, topicIds }));
     });
@@ -283,11 +284,25 @@ class SqliteTaskState implements TaskState {
   }
 }
 
-function restoreRecord(layers: Layers, record: ChangelogRecord): void {
+/** 1 where a later record of the batch has the same key: of a row that changes often, only the last value is written. */
+function replaced(records: readonly ChangelogRecord[]): Uint8Array {
+  const flags = new Uint8Array(records.length);
+  const seen = new Set<string>();
+  for (let at = records.length - 1; at >= 0; at--) {
+    const { key } = records[at]!;
+    if (key === null) continue;
+    const name = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
+    if (seen.has(name)) flags[at] = 1;
+    else seen.add(name);
+  }
+  return flags;
+}
+
+function restoreRecord(layers: Layers, record: ChangelogRecord, isReplaced: boolean): void {
   if (record.key === null) return;
   const key = Buffer.from(record.key.buffer, record.key.byteOffset, record.key.byteLength);
   if (layers.kind === "key-value") {
-    layers.stored.write(key, 0, record.value, record.timestampMs);
+    if (!isReplaced) layers.stored.write(key, 0, record.value, record.timestampMs);
     return;
   }
   const keyBytes = key.byteLength - suffixBytes("window");
@@ -299,7 +314,9 @@ function restoreRecord(layers: Layers, record: ChangelogRecord): void {
     throw new UnusableStateError("CHANGELOG_UNREADABLE", message);
   }
   const startMs = changelogStartMs(key);
-  layers.stored.write(key.subarray(0, keyBytes), startMs, record.value, record.timestampMs, record.offset);
+  if (!isReplaced)
+    layers.stored.write(key.subarray(0, keyBytes), startMs, record.value, record.timestampMs, record.offset);
+  else if (record.value !== null) layers.stored.begin(startMs, record.offset);
   // At once, not at the end of the batch: else a long changelog would fill tables only to drop them.
   layers.stored.expireByNewest();
 }

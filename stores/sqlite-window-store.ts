@@ -95,7 +95,14 @@ export class SqliteWindowStore implements SqliteRows {
     segment.write.run(key, startMs, value, timestampMs);
     if (segment.starts?.add(startMs) !== undefined && segment.starts.size > STARTS_KNOWN_MAX)
       segment.starts = undefined;
-    if (this.#newestStartMs === undefined || startMs > this.#newestStartMs) this.#newestStartMs = startMs;
+    this.#reach(startMs);
+  }
+
+  /** A write that a later one replaces: no row, but the segment's changelog begins here (protocol 21), and time has come so far. */
+  begin(startMs: number, offset: number): void {
+    if (startMs < this.takenLiveFromMs) return;
+    if (!this.#segments.has(Math.floor(startMs / this.#intervalMs))) this.#createSegment(startMs, offset);
+    this.#reach(startMs);
   }
 
   /** Ahead of the drop: from now on what is expired is neither read nor written. Never goes back. */
@@ -190,6 +197,10 @@ export class SqliteWindowStore implements SqliteRows {
       rows += count;
     }
     return rows;
+  }
+
+  #reach(startMs: number): void {
+    if (this.#newestStartMs === undefined || startMs > this.#newestStartMs) this.#newestStartMs = startMs;
   }
 
   #segmentStartMs(startMs: number): number {

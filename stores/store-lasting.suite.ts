@@ -102,6 +102,29 @@ export function restoreRules(state: () => TaskState): void {
     expect([...table(state()).all()]).toEqual([["bob", { value: { sum: 5 }, timestampMs: 7 }]]);
   });
 
+  test("of a row that comes several times in a batch the last value stands, and the segment begins at the first", () => {
+    const ann = windowChangelogKey(Buffer.from("ann"), 60_000);
+    const bob = windowChangelogKey(Buffer.from("bob"), 60_000);
+    const batch = [record(ann, 1, 7), record(bob, 2, 8), record(ann, null, 9), record(ann, 3, 10), record(bob, 4, 11)];
+    state().restore("spend", batch, 12);
+    expect([...windows(state()).range(0, 1_000_000)].map(([key, , row]) => [key, row])).toEqual([
+      ["ann", { value: { sum: 3 }, timestampMs: 11 }],
+      ["bob", { value: { sum: 4 }, timestampMs: 12 }],
+    ]);
+    expect(state().changelogCuts()).toEqual({ spend: 7 });
+
+    state().restore("users", [record(Buffer.from("ann"), 1, 0), record(Buffer.from("ann"), null, 1)], 2);
+    expect([...table(state()).all()]).toEqual([]);
+  });
+
+  test("a window that was written and deleted in one batch has moved the time all the same", () => {
+    const deleted = windowChangelogKey(Buffer.from("ann"), 600_000);
+    const old = windowChangelogKey(Buffer.from("ann"), 0);
+    state().restore("spend", [record(deleted, 1, 0), record(old, 2, 1), record(deleted, null, 2)], 3);
+    expect(state().newestWindowStartMs("spend")).toBe(600_000);
+    expect([...windows(state()).range(0, 1_000_000)]).toEqual([]);
+  });
+
   test("restoring moves the store's changelog offset alone, also past records that are no more", () => {
     commit(state(), 3, 0);
     const before = state().checkpoint();
