@@ -74,6 +74,14 @@ async function counting() {
     log.close();
     await rm(directory, { recursive: true, force: true });
   });
+  /** One record of each, counted. */
+  const write = async (...keys: string[]): Promise<void> => {
+    await probe.write(
+      "in",
+      keys.map((key) => ({ key, value: "x", timestampMs: EVENT_TIME_MS })),
+    );
+    await probe.caughtUp("app", "in");
+  };
   const stateDir = (instance: string): string => join(directory, instance);
   return {
     ...{ log, probe, warnings, stateDir },
@@ -86,14 +94,9 @@ async function counting() {
       await streams.start();
       return streams;
     },
+    write,
     /** One record of every key, counted. */
-    round: async (): Promise<void> => {
-      await probe.write(
-        "in",
-        Array.from({ length: KEYS }, (_, at) => ({ key: `key-${at}`, value: "x", timestampMs: EVENT_TIME_MS })),
-      );
-      await probe.caughtUp("app", "in");
-    },
+    round: () => write(...Array.from({ length: KEYS }, (_, at) => `key-${at}`)),
     lastCounts: async (): Promise<Map<string, number>> =>
       new Map(
         (await probe.read("out")).map(({ key, value }) => [
@@ -125,25 +128,27 @@ test("a running standby that falls off its changelog begins again at the low wat
   const transport = new HaltingTransport({ log: app.log });
   const second = await app.start("2", transport);
   await runs(second, "standby");
+  await app.write("expired");
   await app.round();
-  await eventually("the copy has the first round", () => copied(second) === KEYS);
+  await eventually("the copy has the first round", () => copied(second) === KEYS + 1);
 
   const letGo = transport.halt();
   await eventually("the standby is held back", () => transport.waiting > 0);
   await app.round();
   const [low] = await app.probe.highs(CHANGELOG);
-  // Every key again: what lies from here on is the whole state.
+  // Every key again but one, which is gone with the cut as the rows of an expired window are.
   await app.round();
   await app.probe.transport.topics.deleteRecords([{ topic: CHANGELOG, partition: 0, offset: low as number }]);
   letGo();
-  await eventually("the copy has the last round", () => copied(second) === 2 * KEYS);
+  await eventually("the copy has the last round", () => copied(second) === 2 * KEYS + 1);
   expect(app.warnings).toEqual([expect.stringMatching(/^standby 0_0 begins again: changelog .* does not hold offset/)]);
 
   await first.close();
   await runs(second, "running");
   expect(second.metrics.counter("restored_records_total", { store: "counts" }).value).toBe(0);
+  await app.write("expired");
   await app.round();
-  expect(await app.lastCounts()).toEqual(counts(4));
+  expect(await app.lastCounts()).toEqual(counts(4).set("expired", 1));
 });
 
 test("a damaged standby file is wiped, which is said, and read again from the changelog's start", async () => {
