@@ -1,6 +1,7 @@
 import { BroadcastChannel, workerData } from "node:worker_threads";
 import { string } from "../../serdes/serde.js";
 import { StreamsBuilder } from "../../topology/dsl.js";
+import type { ThreadFailureAction } from "../config.js";
 import { KafkaJsTransport } from "../kafkajs/transport.js";
 import { defineApplication } from "./application.js";
 import type { ThreadSetup } from "./messages.js";
@@ -12,6 +13,7 @@ export interface CountingData {
   readonly output: string;
   /** Where its threads hear how they are to die. */
   readonly orders: string;
+  readonly onThreadFailure?: ThreadFailureAction;
 }
 
 export interface Order {
@@ -62,6 +64,7 @@ export default defineApplication(import.meta.url, (data: CountingData, { logger 
     config: {
       applicationId: data.applicationId,
       transport: new KafkaJsTransport({ client: { brokers: [...data.brokers] }, logger }),
+      onThreadFailure: () => data.onThreadFailure ?? "shutdown-client",
     },
   };
 });

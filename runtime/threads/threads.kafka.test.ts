@@ -38,8 +38,8 @@ class Counting {
     return counted;
   }
 
-  start(count: number, config: Partial<StreamsConfig> = {}): Promise<Instance> {
-    const { topology, config: built } = counting(this.#data, { threads: count });
+  start(count: number, config: Partial<StreamsConfig> = {}, data: Partial<CountingData> = {}): Promise<Instance> {
+    const { topology, config: built } = counting({ ...this.#data, ...data }, { threads: count });
     const threads = { count, ...built.threads, execArgv: TYPESCRIPT_THREADS, ...config.threads };
     return this.application.start(topology, { guarantee: "exactly_once", ...config, threads });
   }
@@ -173,6 +173,17 @@ describe("a stream thread that dies", () => {
     expect(error.code).toBe("THREAD_DIED");
     expect(error.message).toContain("a callback threw");
     await instance.streams.finished;
+  });
+
+  test("of an error that its onThreadFailure has it replaced after is replaced, within the limit", async () => {
+    const counted = await Counting.open();
+    const instance = await counted.start(2, {}, { onThreadFailure: "replace-thread" });
+    await instance.runs(PARTITIONS);
+    await counted.application.probe.write(counted.input, [{ key: "key-1", value: POISON }]);
+    const error = await instance.failure();
+    expect(error.code).toBe("RECORD_FAILED");
+    await instance.streams.finished;
+    expect(replaced(instance)).toBeGreaterThanOrEqual(4);
   });
 
   test("of an error that it can tell ends the instance with that error, and the others close cleanly", async () => {
