@@ -1,6 +1,6 @@
 import type { TopicPartition } from "../topology/record.js";
 import { decodeCommitMetadata } from "./commit-metadata.js";
-import { UnavailableError, UnstableOffsetsError } from "./errors.js";
+import { FencedError, UnavailableError, UnstableOffsetsError } from "./errors.js";
 import type { CommittedOffset, TopicAdmin, Transport } from "./transport.js";
 
 /** How long offsets may stay unstable: an orphaned transaction ends at its timeout of up to 15 minutes; ours at 10 s and the broker's sweep. */
@@ -46,6 +46,31 @@ export async function stableOffsets(
       }
       await new Promise((resolve) => setTimeout(resolve, STABLE_RETRY_MS));
     }
+  }
+}
+
+/**
+ * Asks again, once `committed` does not go with the log: a process that was stopped after it had asked holds offsets of a
+ * time when its tasks were its own.
+ *
+ * @throws FencedError when others have committed since: what does not fit is the answer, not the log
+ * @throws UnavailableError when it cannot be known
+ */
+export async function assertStillCommitted(
+  admin: TopicAdmin,
+  groupId: string,
+  committed: readonly CommittedOffset[],
+  options: { readonly signal: AbortSignal; readonly cause: unknown },
+): Promise<void> {
+  const { signal, cause } = options;
+  for (const now of await stableOffsets(admin, groupId, committed, { signal })) {
+    const before = committed.find(({ topic, partition }) => topic === now.topic && partition === now.partition);
+    if (before?.offset === now.offset && before?.metadata === now.metadata) continue;
+    throw new FencedError(
+      `${now.topic}-${now.partition} was worked on by somebody else while its task was opened: ` +
+        `committed was ${before?.offset ?? "nothing"}, and now is ${now.offset ?? "nothing"}`,
+      { cause },
+    );
   }
 }
 

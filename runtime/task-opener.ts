@@ -6,10 +6,10 @@ import type { ProcessorTopology, SubTopology } from "../topology/processor-topol
 import type { TopicPartition } from "../topology/record.js";
 import type { ResolvedConfig } from "./config.js";
 import { encodeStores } from "./definition-hashes.js";
-import { FencedError } from "./errors.js";
+import { FatalError, FencedError } from "./errors.js";
 import { type TopicNames, topicsRead } from "./internal-topics.js";
 import { type RestoreJob, restore } from "./restore.js";
-import { settleOrphans, stableOffsets } from "./stable-offsets.js";
+import { assertStillCommitted, settleOrphans, stableOffsets } from "./stable-offsets.js";
 import { laterClocks, type SourcePosition, type StartPosition, startPosition } from "./start-position.js";
 import { formatTaskId, StreamTask, type TaskId } from "./task.js";
 import { TaskMetrics } from "./task-metrics.js";
@@ -201,7 +201,15 @@ export class TaskOpener {
       high: offsetsByPartition(high),
       committed: new Map(committed.map((one) => [partitionName(one), one])),
     };
-    for (const id of ids) this.#prepareOne(id, ends);
+    try {
+      for (const id of ids) this.#prepareOne(id, ends);
+    } catch (error) {
+      // The topics were asked after the offsets: an owner that came in between may have gone on and cut the log behind itself.
+      const { transport, config } = this.#options;
+      if (error instanceof FatalError)
+        await assertStillCommitted(transport.topics, config.applicationId, committed, { signal, cause: error });
+      if (!signal.aborted) throw error;
+    }
   }
 
   /** A task may come from another thread of this process, which closes its file when it has joined as well (protocol 18). */
