@@ -34,7 +34,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*", ...CODECS] },
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
-  dashboard: { rooms: [...ENGINE, "dashboard/messages.ts"], packages: ["@dagrejs/dagre", "prom-client", "node:*"] },
+  dashboard: { rooms: [...ENGINE, "dashboard/messages.ts"], packages: ["@dagrejs/dagre", "node:*"] },
   // What server and page say to each other: of neither.
   "dashboard/messages.ts": { rooms: [], packages: [] },
   // Runs in a browser; of uplot it takes the types, the program is a file beside it.

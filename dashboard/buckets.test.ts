@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { bucketsOf, quantileBetween } from "./buckets.js";
+import { type Buckets, bucketsOf, quantileBetween } from "./buckets.js";
 
-const of = (counts: Readonly<Record<string, number>>) =>
-  bucketsOf(Object.entries(counts).map(([le, value]) => ({ labels: { le }, value })));
+const of = (counts: Readonly<Record<string, number>>): Buckets =>
+  Object.entries(counts).map(([le, below]) => ({
+    bound: le === "+Inf" ? Number.POSITIVE_INFINITY : Number(le),
+    below,
+  }));
 
 describe("a quantile between two readings", () => {
   test("is of what came between them only", () => {
@@ -26,17 +29,12 @@ describe("a quantile between two readings", () => {
     expect(quantileBetween(same, same, 0.99)).toBeNull();
     expect(quantileBetween([], [], 0.99)).toBeNull();
   });
+});
 
-  test("adds up series of the same bound", () => {
-    const two = bucketsOf([
-      { labels: { le: "1", thread: "1" }, value: 1 },
-      { labels: { le: "1", thread: "2" }, value: 3 },
-      { labels: { le: "+Inf", thread: "1" }, value: 1 },
-      { labels: { le: "+Inf", thread: "2" }, value: 3 },
-    ]);
-    expect(two).toEqual([
-      { bound: 1, below: 4 },
-      { bound: Number.POSITIVE_INFINITY, below: 4 },
-    ]);
-  });
+test("counts of single buckets become counts below each bound", () => {
+  expect(bucketsOf({ bounds: [1, 2], counts: [4, 6, 1] })).toEqual([
+    { bound: 1, below: 4 },
+    { bound: 2, below: 10 },
+    { bound: Number.POSITIVE_INFINITY, below: 11 },
+  ]);
 });

@@ -1,15 +1,14 @@
-import type { Reading } from "./readings.js";
+import type { BucketCounts } from "../metrics/published.js";
 
 /** A histogram's counts below each bound, rising; the last bound is infinite. */
 export type Buckets = readonly { readonly bound: number; readonly below: number }[];
 
-export function bucketsOf(all: readonly Reading[]): Buckets {
-  const below = new Map<number, number>();
-  for (const { labels, value } of all) {
-    const bound = labels.le === "+Inf" ? Number.POSITIVE_INFINITY : Number(labels.le);
-    below.set(bound, (below.get(bound) ?? 0) + value);
-  }
-  return [...below].map(([bound, count]) => ({ bound, below: count })).sort((a, b) => a.bound - b.bound);
+export function bucketsOf({ bounds, counts }: BucketCounts): Buckets {
+  let below = 0;
+  return counts.map((count, at) => {
+    below += count;
+    return { bound: bounds[at] ?? Number.POSITIVE_INFINITY, below };
+  });
 }
 
 /**
@@ -17,8 +16,7 @@ export function bucketsOf(all: readonly Reading[]): Buckets {
  * within its bucket, and the last finite bound for what is above it. Null where nothing was observed.
  */
 export function quantileBetween(before: Buckets, now: Buckets, quantile: number): number | null {
-  const earlier = new Map(before.map(({ bound, below }) => [bound, below]));
-  const fresh = now.map(({ bound, below }) => ({ bound, below: below - (earlier.get(bound) ?? 0) }));
+  const fresh = now.map(({ bound, below }, at) => ({ bound, below: below - (before[at]?.below ?? 0) }));
   const count = fresh.at(-1)?.below ?? 0;
   if (count <= 0) return null;
   const rank = quantile * count;

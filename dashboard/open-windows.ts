@@ -1,7 +1,7 @@
+import { performance } from "node:perf_hooks";
 import type { ReadOnlyWindowStore } from "../topology/read-only-store.js";
 import type { Column, Row } from "./messages.js";
 import type { Panel, PanelRows } from "./panels.js";
-import { readings } from "./readings.js";
 import type { SampledStreams } from "./sampler.js";
 
 export interface OpenWindowsOptions<V> {
@@ -21,8 +21,13 @@ export interface OpenWindowsOptions<V> {
 }
 
 const EVERY_MS = 2_000;
-/** Reading the rows is work of the application's own thread: at most this share of its time. */
-const SHARE = 0.01;
+/**
+ * Reading the rows is work of the application's own thread: at most this share of its time, and less while it has
+ * little to spare, as reading a full store would take from the records there.
+ */
+const SHARE = { idle: 0.01, busy: 0.002 } as const;
+/** Above this share of its time in work a thread is busy. */
+const BUSY_ABOVE = 0.5;
 /** Between two breaths, so that processing goes on meanwhile. */
 const ROWS_AT_ONCE = 500;
 /** More are not added up: it would take seconds. */
@@ -41,6 +46,13 @@ interface Sums {
  */
 export function openWindows<V>(options: OpenWindowsOptions<V>): Panel {
   const { name, title, note, keys, columns } = options;
+  let lastLoop = performance.eventLoopUtilization();
+  const share = (): number => {
+    const loop = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(loop, lastLoop);
+    lastLoop = loop;
+    return utilization > BUSY_ABOVE ? SHARE.busy : SHARE.idle;
+  };
   return {
     name,
     title,
@@ -55,16 +67,16 @@ export function openWindows<V>(options: OpenWindowsOptions<V>): Panel {
       { title: "Closes at", kind: "time" },
       { title: "In event time", kind: "duration" },
     ],
-    read: () => read(options),
+    read: () => read(options, share()),
   };
 }
 
-async function read<V>(options: OpenWindowsOptions<V>): Promise<PanelRows> {
+async function read<V>(options: OpenWindowsOptions<V>, share: number): Promise<PanelRows> {
   const { graceMs, streams } = options;
-  const times = await readings(streams.metrics.registry, "stream_time_timestamp_seconds");
+  const times = streams.metrics.series("stream_time_timestamp_seconds");
   if (times.length === 0) return { rows: [], summary: "" };
   // A window is open until the slowest task has closed it.
-  const streamTimeMs = Math.min(...times.map(({ value }) => value * 1_000));
+  const streamTimeMs = Math.min(...times.map(([, value]) => value * 1_000));
   const { windows, busyMs } = await addUp(options);
   const rows = [...windows.values()]
     .filter(({ endMs }) => endMs + graceMs > streamTimeMs)
@@ -73,7 +85,7 @@ async function read<V>(options: OpenWindowsOptions<V>): Promise<PanelRows> {
       const closesAtMs = endMs + graceMs;
       return [startMs, endMs, keys, ...values, closesAtMs, closesAtMs - streamTimeMs];
     });
-  return { rows, summary: `${rows.length} open`, againInMs: busyMs / SHARE };
+  return { rows, summary: `${rows.length} open`, againInMs: busyMs / share };
 }
 
 async function addUp<V>({ store, valuesOf }: OpenWindowsOptions<V>): Promise<{

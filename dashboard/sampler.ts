@@ -1,10 +1,11 @@
-import type { Registry } from "prom-client";
+import type { CounterName, GaugeName, StreamsMetrics } from "../metrics/metrics.js";
+import type { ReportedValue } from "../metrics/published.js";
 import type { KafkaStreams, StreamsStatus } from "../runtime/streams.js";
 import { type Buckets, bucketsOf, quantileBetween } from "./buckets.js";
 import type { EdgeMeter } from "./graph.js";
 import type { HistoryPoint, SeriesName, Snapshot, StoreRow, TaskRow, Totals } from "./messages.js";
 import { SERIES } from "./messages.js";
-import { by, type Reading, readings, total } from "./readings.js";
+import { by, total } from "./readings.js";
 
 /** Tasks that a page is told of; of more it is told how many. */
 const TASKS_MAX = 400;
@@ -15,7 +16,9 @@ const ROW_COUNT_SHARE = 0.002;
 const ROW_COUNT_EVERY_MS = 2_000;
 
 /** What the sampler needs of an application: its public face. */
-export type SampledStreams = Pick<KafkaStreams, "status"> & { readonly metrics: { readonly registry: Registry } };
+export type SampledStreams = Pick<KafkaStreams, "status"> & { readonly metrics: ReadMetrics };
+
+type ReadMetrics = Pick<StreamsMetrics, "refresh" | "series" | "bucketCounts">;
 
 export type Sample = Omit<Snapshot, "panels" | "point"> & { readonly point: HistoryPoint };
 
@@ -42,7 +45,7 @@ export interface SamplerOptions {
 }
 
 /**
- * Reads what the engine counts, and makes rates of it. It looks at the registry and the status only, both kept anyway, so
+ * Reads what the engine counts, and makes rates of it. It looks at the metrics and the status only, both kept anyway, so
  * that records cost the same with and without a page.
  */
 export class Sampler {
@@ -58,13 +61,13 @@ export class Sampler {
 
   async sample(nowMs: number): Promise<Sample> {
     const { status, metrics } = this.#options.streams;
-    const registry = metrics.registry;
-    const read = await readAll(registry);
-    const counters = countersOf(read, nowMs);
+    await metrics.refresh();
+    const read = readAll(metrics);
+    const counters = countersOf(metrics, read, nowMs);
     const before = this.#before(nowMs);
     this.#past.push(counters);
     const rates = new Rates(before ?? counters, counters);
-    await this.#countRows(registry, nowMs);
+    this.#countRows(metrics, nowMs);
     const totals = totalsOf(read, counters, rates);
     return {
       atMs: nowMs,
@@ -111,10 +114,10 @@ export class Sampler {
   }
 
   /** As often as its own cost allows. */
-  async #countRows(registry: Registry, nowMs: number): Promise<void> {
+  #countRows(metrics: ReadMetrics, nowMs: number): void {
     if (nowMs < this.#nextRowCountMs) return;
     const beganMs = performance.now();
-    this.#rows = by(await readings(registry, "store_rows"), "store");
+    this.#rows = by(metrics.series("store_rows"), "store");
     this.#rowsAtMs = nowMs;
     const tookMs = performance.now() - beganMs;
     this.#nextRowCountMs = nowMs + Math.max(ROW_COUNT_EVERY_MS, tookMs / ROW_COUNT_SHARE);
@@ -138,39 +141,31 @@ export class Sampler {
   }
 }
 
-/** What is read each time, with the part of a histogram that is meant. */
-const METRICS_READ = {
-  records_consumed_total: "",
-  records_produced_total: "",
-  records_dropped_total: "",
-  records_late_total: "",
-  node_records_total: "",
-  dead_letter_records_total: "",
-  consumer_lag_records: "",
-  stream_time_timestamp_seconds: "",
-  end_to_end_latency_seconds: "_bucket",
-  record_lateness_seconds: "_bucket",
-  commit_duration_seconds: "_bucket",
-  commits_total: "",
-  task_failures_total: "",
-  rebalances_total: "",
-  buffered_bytes: "",
-  restore_remaining_records: "",
-  restored_records_total: "",
-} as const;
+/** What is read each time. Others may be dear to read, as those that count rows. */
+const METRICS_READ = [
+  "records_consumed_total",
+  "records_produced_total",
+  "records_dropped_total",
+  "records_late_total",
+  "node_records_total",
+  "dead_letter_records_total",
+  "consumer_lag_records",
+  "stream_time_timestamp_seconds",
+  "commits_total",
+  "task_failures_total",
+  "rebalances_total",
+  "buffered_bytes",
+  "restore_remaining_records",
+  "restored_records_total",
+] as const satisfies readonly (CounterName | GaugeName)[];
 
-type Read = Readonly<Record<keyof typeof METRICS_READ, readonly Reading[]>>;
+type Read = Readonly<Record<(typeof METRICS_READ)[number], readonly ReportedValue[]>>;
 
-/** Side by side, as a scrape does it: stream threads are asked once for all of them. */
-async function readAll(registry: Registry): Promise<Read> {
-  const entries = Object.entries(METRICS_READ).map(async ([name, part]) => [
-    name,
-    await readings(registry, name, part),
-  ]);
-  return Object.fromEntries(await Promise.all(entries)) as Read;
+function readAll(metrics: ReadMetrics): Read {
+  return Object.fromEntries(METRICS_READ.map((name) => [name, metrics.series(name)])) as Read;
 }
 
-function countersOf(read: Read, atMs: number): Counters {
+function countersOf(metrics: ReadMetrics, read: Read, atMs: number): Counters {
   const late = read.records_late_total;
   return {
     atMs,
@@ -179,11 +174,11 @@ function countersOf(read: Read, atMs: number): Counters {
     processed: by(read.node_records_total, "node"),
     deadLetters: by(read.dead_letter_records_total, "topic"),
     late: late.length === 0 ? null : total(late),
-    droppedLate: total(read.records_dropped_total.filter(({ labels }) => labels.reason === "late")),
+    droppedLate: total(read.records_dropped_total.filter(([{ reason }]) => reason === "late")),
     histograms: {
-      latency: bucketsOf(read.end_to_end_latency_seconds),
-      lateness: bucketsOf(read.record_lateness_seconds),
-      commits: bucketsOf(read.commit_duration_seconds),
+      latency: bucketsOf(metrics.bucketCounts("end_to_end_latency_seconds")),
+      lateness: bucketsOf(metrics.bucketCounts("record_lateness_seconds")),
+      commits: bucketsOf(metrics.bucketCounts("commit_duration_seconds")),
     },
   };
 }
@@ -261,9 +256,13 @@ class Rates {
   }
 }
 
-function taskRows(status: StreamsStatus, lag: readonly Reading[], streamTime: readonly Reading[]): readonly TaskRow[] {
+function taskRows(
+  status: StreamsStatus,
+  lag: readonly ReportedValue[],
+  streamTime: readonly ReportedValue[],
+): readonly TaskRow[] {
   const times = new Map(
-    streamTime.map(({ labels, value }) => [`${labels.subtopology}_${labels.partition}`, value * 1_000]),
+    streamTime.map(([labels, value]) => [`${labels.subtopology}_${labels.partition}`, value * 1_000]),
   );
   // Lag has the partition, not the sub-topology: with one sub-topology they are the same thing.
   const isSingle = status.tasks.every(({ id }) => id.startsWith("0_"));

@@ -202,6 +202,37 @@ describe("histograms", () => {
   });
 });
 
+describe("read without prom-client", () => {
+  test("series of counters and gauges have the labels they were made with, those of readers too", () => {
+    const own = metrics();
+    own.counter("records_consumed_total", { topic: "in" }).value = 3;
+    own.counter("records_consumed_total", { topic: "more" }).value = 4;
+    own.gauge("consumer_lag_records", { topic: "in", partition: "0" }).value = 5;
+    own.sample("consumer_lag_records", (say) => say({ topic: "in", partition: "1" }, 6));
+    expect(own.series("records_consumed_total")).toEqual([
+      [{ topic: "in" }, 3],
+      [{ topic: "more" }, 4],
+    ]);
+    expect(own.series("consumer_lag_records")).toEqual([
+      [{ topic: "in", partition: "0" }, 5],
+      [{ topic: "in", partition: "1" }, 6],
+    ]);
+  });
+
+  test("observations of all series of a histogram add up, each in its own bucket", () => {
+    const own = metrics();
+    own.histogram("record_lateness_seconds", { node: "a" }).observe(0.5);
+    own.histogram("record_lateness_seconds", { node: "b" }).observe(1);
+    own.histogram("record_lateness_seconds", { node: "b" }).observe(90_000);
+    const { bounds, counts } = own.bucketCounts("record_lateness_seconds");
+    const filled = counts.flatMap((count, at) => (count === 0 ? [] : [[bounds[at], count]]));
+    expect(filled).toEqual([
+      [1, 2],
+      [undefined, 1],
+    ]);
+  });
+});
+
 describe("the registry", () => {
   test("may be the user's, whose own metrics and default labels stay as they are", async () => {
     const registry = new Registry();

@@ -1,5 +1,6 @@
 import { Registry } from "prom-client";
 import {
+  type BucketCounts,
   BucketHistogram,
   type Labels,
   PublishedCounter,
@@ -108,6 +109,24 @@ export class StreamsMetrics {
    */
   sample<N extends GaugeName>(name: N, read: (sample: Sample<N>) => void): () => void {
     return (this.#published.get(name) as PublishedGauge).addReader(read as Reader);
+  }
+
+  /**
+   * Every series of a counter or gauge as it is now, without the detour over prom-client, which makes text and hashes of all
+   * labels. Of other threads it knows what they said at the last scrape or `refresh`.
+   */
+  series(name: CounterName | GaugeName): readonly ReportedValue[] {
+    return (this.#published.get(name) as PublishedCounter | PublishedGauge).values();
+  }
+
+  /** The observations of a histogram, over all its series; of other threads as in `series`. */
+  bucketCounts(name: HistogramName): BucketCounts {
+    return (this.#published.get(name) as BucketHistogram).bucketCounts();
+  }
+
+  /** Asks other threads for what they have counted, if there are any. */
+  async refresh(): Promise<void> {
+    await this.#refresh();
   }
 
   /** For the main thread: what is new since the last call. */

@@ -24,6 +24,12 @@ export type ReportedValue = readonly [labels: Labels, value: number];
 /** One series of a histogram, as what was observed since the last time it was told. */
 export type ReportedBuckets = readonly [labels: Labels, counts: readonly number[], sum: number];
 
+/** How many were observed up to each bound and above the one before; one count more than bounds, for what is above them all. */
+export interface BucketCounts {
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+}
+
 /** The cells of one metric by their labels. */
 class Series<C> {
   readonly #byKey = new Map<string, { readonly labels: Labels; readonly own: Labels; readonly cell: C }>();
@@ -98,6 +104,10 @@ export class PublishedCounter {
 
   cell(labels: Labels): { value: number } {
     return this.#series.cell(labels);
+  }
+
+  values(): ReportedValue[] {
+    return Array.from(this.#series.values(), ({ own, cell }): ReportedValue => [own, cell.value]);
   }
 }
 
@@ -231,6 +241,13 @@ export class BucketHistogram extends Histogram<string> {
       grown.push([own, counts, sum]);
     }
     return grown;
+  }
+
+  /** Over all series. */
+  bucketCounts(): BucketCounts {
+    const sum = new Buckets(this.#bounds);
+    for (const { cell } of this.#series.values()) sum.add(cell.counts, 0);
+    return { bounds: this.#bounds, counts: sum.counts };
   }
 
   override get(): ReturnType<Histogram<string>["get"]> {
