@@ -77,7 +77,7 @@ function contextOf(
   environment: NodeEnvironment,
   flushing: Flushing,
 ): ProcessorContext {
-  const forward = toAll(children);
+  const forward = toAll(children.filter((_, at) => at !== node.sideChild));
   return {
     nodeName: node.name,
     record: environment.record,

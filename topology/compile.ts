@@ -64,9 +64,10 @@ class Flattening implements FlatTopology {
       case "repartition":
         return this.#repartition(node, node.topic, node.partitions);
       default: {
-        const { create, store, timed } = chooseProcessor(this.#graph, node);
+        const { create, store, timed, sideChild } = chooseProcessor(this.#graph, node);
         if (store !== undefined) this.stores.push(store);
-        this.processors.push({ name, create, stores: store === undefined ? [] : [store.name], timed: timed === true });
+        const stores = store === undefined ? [] : [store.name];
+        this.processors.push({ name, create, stores, timed: timed === true, sideChild });
         return this.#connect(node, name);
       }
     }
@@ -100,7 +101,13 @@ class Flattening implements FlatTopology {
     if (key === undefined || value === undefined)
       throw new RangeError("both serdes are known: validate() has seen to that");
     const topic = { name: `${base}-repartition`, internal: true };
-    this.processors.push({ name: filter, create: dropNullKeysProcessor, stores: [], timed: false });
+    this.processors.push({
+      name: filter,
+      create: dropNullKeysProcessor,
+      stores: [],
+      timed: false,
+      sideChild: undefined,
+    });
     this.#connect(node, filter);
     this.#childrenOf(filter).push(sink);
     this.sinks.push({

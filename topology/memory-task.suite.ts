@@ -193,7 +193,8 @@ export class MemoryTask {
         clock,
         forwardTo,
         forward: (key, value, timestampMs) => {
-          for (let child = 0; child < node.children.length; child++) forwardTo(child, key, value, timestampMs);
+          for (let child = 0; child < node.children.length; child++)
+            if (child !== node.sideChild) forwardTo(child, key, value, timestampMs);
         },
         store: (name) => {
           invariant(node.stores.includes(name), `"${node.name}" must be connected to the store "${name}"`);

@@ -4,7 +4,7 @@ import { aggregateProcessor } from "./processors/aggregate.js";
 import * as stateless from "./processors/stateless.js";
 import { suppressProcessor } from "./processors/suppress.js";
 import { tableFilterProcessor, tableMapValuesProcessor, toStreamProcessor } from "./processors/table.js";
-import { lateSideProcessor, windowAggregateProcessor } from "./processors/window-aggregate.js";
+import { windowAggregateProcessor } from "./processors/window-aggregate.js";
 import type { StoreSpec } from "./state-store.js";
 import type { Windows } from "./windows.js";
 
@@ -16,6 +16,8 @@ export interface ChosenProcessor {
   readonly store?: StoreSpec;
   /** It has a clock. */
   readonly timed?: true;
+  /** The child, by its position, that is not given what goes to all. */
+  readonly sideChild?: number | undefined;
 }
 
 export function chooseProcessor(graph: Graph, node: ProcessorGraphNode): ChosenProcessor {
@@ -37,13 +39,12 @@ export function chooseProcessor(graph: Graph, node: ProcessorGraphNode): ChosenP
       return { create: stateless.peekProcessor(node.callback) };
     case "merge":
     case "branch":
+    case "late":
       return { create: stateless.passThroughProcessor };
     case "split":
       return { create: stateless.splitProcessor(predicates(graph, node)) };
     case "aggregate":
       return node.windowed === undefined ? aggregate(graph, node) : windowAggregate(graph, node, node.windowed);
-    case "late":
-      return { create: lateSideProcessor };
     case "table-filter":
       return { create: tableFilterProcessor(node.keep, node.pass) };
     case "table-map-values":
@@ -99,6 +100,7 @@ function windowAggregate(
       result: aggregation.result,
     },
     timed: true,
+    sideChild: lateChild,
   };
 }
 

@@ -70,6 +70,8 @@ export interface ProcessorNode {
   readonly create: ProcessorFactory;
   readonly stores: readonly string[];
   readonly children: readonly string[];
+  /** The child, by its position, that is given only what `forwardTo` sends it, as the late side of a window; undefined where there is none. */
+  readonly sideChild: number | undefined;
   /** True for a node with a clock, whose time is kept with the state. */
   readonly timed: boolean;
 }

@@ -22,9 +22,9 @@ export interface ProcessorContext {
   readonly nodeName: string;
   /** The record being processed. A processor sets `key` and `timestampMs` before it calls a user's function. */
   readonly record: CurrentRecord;
-  /** To all children, in the order in which they were added. */
+  /** To all children but a late side, in the order in which they were added. */
   forward(key: unknown, value: unknown, timestampMs: number): void;
-  /** To one child, by its position: what `split` uses. */
+  /** To one child, by its position: what `split` uses, and a window for its late side. */
   forwardTo(child: number, key: unknown, value: unknown, timestampMs: number): void;
   /** The store of that name; the compiler has checked that the node is connected to it. */
   store(name: string): StateStore;

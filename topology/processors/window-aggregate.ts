@@ -15,7 +15,7 @@ export interface WindowAggregateOptions extends AggregateOptions {
 }
 
 /** A record on its way to the late side. */
-export class LateRecord implements Late<unknown> {
+class LateRecord implements Late<unknown> {
   constructor(
     readonly value: unknown,
     readonly windows: Late<unknown>["windows"],
@@ -115,13 +115,3 @@ export function emitClosed(
 function windowed(key: unknown, startMs: number, sizeMs: number): Windowed<unknown> {
   return { key, window: { startMs, endMs: startMs + sizeMs } };
 }
-
-/**
- * Passes on the late records of the aggregate above. The table's rows come here as well, since they go to all children of
- * their node, and end here.
- */
-export const lateSideProcessor: ProcessorFactory = (context) => ({
-  process(key, value, timestampMs) {
-    if (value instanceof LateRecord) context.forward(key, value, timestampMs);
-  },
-});
