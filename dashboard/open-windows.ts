@@ -25,7 +25,7 @@ const EVERY_MS = 2_000;
  * Reading the rows is work of the application's own thread: at most this share of its time, and less while it has
  * little to spare, as reading a full store would take from the records there.
  */
-const SHARE = { idle: 0.01, busy: 0.002 } as const;
+const SHARE = { idle: 0.01, busy: 0.004 } as const;
 /** Above this share of its time in work a thread is busy. */
 const BUSY_ABOVE = 0.5;
 /** Between two breaths, so that processing goes on meanwhile. */
@@ -95,8 +95,10 @@ async function addUp<V>({ store, valuesOf }: OpenWindowsOptions<V>): Promise<{
   const windows = new Map<number, Sums>();
   let rows = 0;
   let busyMs = 0;
-  let sinceMs = performance.now();
+  let sinceMs: number | undefined;
   for (const { window, value } of store().fetchAll()) {
+    // From the first row on: the first read opens the files, which says nothing about the next.
+    sinceMs ??= performance.now();
     const values = valuesOf(value);
     const known = windows.get(window.startMs);
     if (known === undefined) windows.set(window.startMs, { ...window, keys: 1, values: [...values] });
@@ -110,5 +112,5 @@ async function addUp<V>({ store, valuesOf }: OpenWindowsOptions<V>): Promise<{
     await new Promise((resolve) => setImmediate(resolve));
     sinceMs = performance.now();
   }
-  return { windows, busyMs: busyMs + performance.now() - sinceMs };
+  return { windows, busyMs: sinceMs === undefined ? 0 : busyMs + performance.now() - sinceMs };
 }
