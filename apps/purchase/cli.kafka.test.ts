@@ -130,6 +130,49 @@ describe("an instance that cannot start", () => {
   });
 });
 
+test("with --json run, produce and live say on stdout what they do, one object a line, and end with what they did", async () => {
+  const pipeline = await Pipeline.open();
+  const eventsOf = ({ output }: { readonly output: string }): { readonly event: string; [field: string]: unknown }[] =>
+    output
+      .split("\n")
+      .filter((line) => line.startsWith('{"event":'))
+      .map((line) => JSON.parse(line) as { readonly event: string });
+  const named = (process: { readonly output: string }, event: string) =>
+    eventsOf(process).filter((one) => one.event === event);
+  const instance = pipeline.command(["run", "--json"], { STATE_DIR: pipeline.stateDir() });
+  const live = pipeline.command(["live", "--json"]);
+  await eventually("live waits for the topics", async () => named(live, "notice").length > 0);
+  const producer = pipeline.command(
+    "produce --json --rate 0 --count 200 --partitions 2 --seed 3 --late 0.1".split(" "),
+  );
+  expect(await producer.ended).toBe(0);
+  const made = eventsOf(producer).at(-1)!;
+  expect(made).toMatchObject({
+    event: "summary",
+    topic: pipeline.input,
+    produced: 200,
+    expired: 0,
+    invalid: 0,
+    seed: 3,
+  });
+
+  await eventually("live has seen all of it", async () => named(live, "purchase").length === 200, 60_000);
+  await eventually("the late ones too", async () => named(live, "late").length === made.late, 60_000);
+  expect(await live.end("SIGINT")).toBe(0);
+  await pipeline.caughtUp();
+  expect(await instance.end("SIGTERM")).toBe(0);
+  expect(named(instance, "listening")).toEqual([{ event: "listening", url: expect.stringMatching(/^http:.*:\d+\/$/) }]);
+  expect(named(instance, "state").map(({ state }) => state)).toContain("RUNNING");
+  expect(eventsOf(instance).at(-1)).toMatchObject({
+    event: "summary",
+    exit_code: 0,
+    error: null,
+    records_consumed: 200,
+    late: made.late,
+    dead_letters: 0,
+  });
+});
+
 test("without its input topic it stays up, healthy and not ready, says what it waits for, and goes on when the topic comes", async () => {
   const pipeline = await Pipeline.open();
   const instance = pipeline.start();

@@ -39,6 +39,11 @@ test("--help lists the commands and ends well; each command has examples", async
   }
 });
 
+test("every command that says something speaks JSON as well", async () => {
+  for (const name of ["run", "produce", "demo", "live", "topology", ...TOOLS.filter((tool) => tool !== "completion")])
+    expect((await command(`${name} --help`)).out).toMatch(/^ {2}--json /m);
+});
+
 test.each(["", "bogus", "demo --bogus", "topology --format svg", "demo --count"])(
   "`purchase %s` is a usage error",
   async (line) => {
@@ -143,5 +148,24 @@ describe("demo", () => {
     expect(aggregated! + expired! + dead!).toBe(produced);
     expect(expired).toBeGreaterThan(0);
     expect(dead).toBeGreaterThan(0);
+  });
+
+  test("with --json is one object a line: every record, and at the end the account", async () => {
+    const { code, out, error } = await command("demo --count 300 --rate 0 --seed 7 --partitions 2 --json");
+    expect({ code, error }).toEqual({ code: 0, error: "" });
+    const events = out
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { readonly event: string; readonly [field: string]: unknown });
+    const count = (event: string): number => events.filter((one) => one.event === event).length;
+    expect(count("purchase")).toBe(300);
+    expect(events.at(-1)).toMatchObject({ event: "summary", produced: 300, accounted: 300, faults: [] });
+    const { late, expired, dead_letters } = events.at(-1)!;
+    expect({ late, expired, dead_letters }).toEqual({
+      late: count("late"),
+      expired: count("expired"),
+      dead_letters: count("dead-letter"),
+    });
+    expect(count("aggregate")).toBeGreaterThan(0);
   });
 });

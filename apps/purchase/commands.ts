@@ -21,6 +21,7 @@ import {
   HTTP,
   INPUT,
   INSTANCE,
+  JSON_OUTPUT,
   LOGGING,
   REPLICATION,
   type Setting,
@@ -67,9 +68,18 @@ const RUN = {
   ...HTTP,
   ...LOGGING,
 };
-const PRODUCE = { ...SIMULATOR, ...CONNECTION, ...INPUT, ...REPLICATION, ...COMPRESSION, ...FORMAT, ...LOGGING };
-const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...HTTP, ...DEMO_LOGGING };
-const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LOGGING };
+const PRODUCE = {
+  ...SIMULATOR,
+  ...CONNECTION,
+  ...INPUT,
+  ...REPLICATION,
+  ...COMPRESSION,
+  ...FORMAT,
+  ...LOGGING,
+  ...JSON_OUTPUT,
+};
+const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...HTTP, ...DEMO_LOGGING, ...JSON_OUTPUT };
+const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LOGGING, ...JSON_OUTPUT };
 const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 
 const FORMATS: readonly DescribeFormat[] = ["text", "json", "mermaid", "dot"];
@@ -112,7 +122,7 @@ function commandLine(process: Process, exitWith: (code: number) => void): Comman
       exitWith(await action(settings, new CommandRun({ ...process, environment }, settings), argument));
     });
   };
-  add("run", RUN, async (settings, run) => runPipeline(settings, run.io, run.bar))
+  add("run", { ...RUN, ...JSON_OUTPUT }, async (settings, run) => runPipeline(settings, run.io, run.bar))
     .description("one instance of the pipeline, on a Kafka broker")
     .addHelpText("after", EXAMPLES.run);
   add("produce", PRODUCE, (settings, run) => run.until((io) => produce(settings, io)))
@@ -138,27 +148,33 @@ function addTopology(program: Command, process: Process, exitWith: (code: number
     .command("topology")
     .description("prints the pipeline's topology, or how it differs from its state; needs no broker")
     .addOption(new Option("--format <format>", "how").choices(FORMATS).default("text"))
+    .option("--json", "as JSON, for programs: with --diff as well")
     .option(
       "--diff <state-dir>",
       "instead, how its stores differ from the state there; exit code 1 where `run` would refuse",
     )
     .addHelpText("after", EXAMPLES.topology);
   for (const [setting, definition] of Object.entries(TOPOLOGY)) addOptions(command, setting, definition);
-  command.action(({ format, diff, ...flags }: Record<string, unknown> & TopologyFlags) => {
+  command.action(({ format, json = false, diff, ...flags }: Record<string, unknown> & TopologyFlags) => {
     const settings = readSettings(TOPOLOGY, { flags, environment: process.environment });
     const topology = purchaseTopology(settings).build();
     if (diff !== undefined) {
-      const { text, exitCode } = topologyDiff(topology, { stateDir: diff, applicationId: settings.applicationId });
+      const { text, exitCode } = topologyDiff(
+        topology,
+        { stateDir: diff, applicationId: settings.applicationId },
+        { json },
+      );
       process.stdout.write(text);
       return exitWith(exitCode);
     }
-    const text = describe(topology, format);
+    const text = describe(topology, json ? "json" : format);
     process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   });
 }
 
 interface TopologyFlags {
   readonly format: DescribeFormat;
+  readonly json?: boolean;
   readonly diff?: string;
 }
 
@@ -239,24 +255,29 @@ Exit codes: 0 closed, 1 failed, 2 usage or setting, 130 and 143 after a second s
 Examples:
   $ purchase run --kafka-brokers localhost:9092
   $ KAFKA_BROKERS=kafka:9092 STATE_DIR=/data HTTP_HOST=0.0.0.0 purchase run --emit final
-  $ purchase run --kafka-brokers localhost:9092 --state-dir ./state-2 --http-port 0     a second instance here`,
+  $ purchase run --kafka-brokers localhost:9092 --state-dir ./state-2 --http-port 0     a second instance here
+  $ purchase run --kafka-brokers localhost:9092 --json 2>run.log | jq -c '{state, reason}'            what it is at, for programs`,
   produce: `
 Examples:
   $ purchase produce --kafka-brokers localhost:9092 --rate 500
   $ purchase produce --kafka-brokers localhost:9092 --count 20000 --late 0.02 --seed 42
-  $ purchase produce --kafka-brokers localhost:9092 --late 0.1 --late-by 30m..60m --expired 0.01 --invalid 0.01 --time-scale 60`,
+  $ purchase produce --kafka-brokers localhost:9092 --late 0.1 --late-by 30m..60m --expired 0.01 --invalid 0.01 --time-scale 60
+  $ purchase produce --kafka-brokers localhost:9092 --count 20000 --json | jq .late`,
   demo: `
 Examples:
   $ purchase demo                                      until Ctrl-C
   $ purchase demo --count 20000                        ends by itself, and accounts for every record
-  $ purchase demo --count 20000 --seed 7 | cat         plain lines`,
+  $ purchase demo --count 20000 --seed 7 | cat         plain lines
+  $ purchase demo --count 20000 --json | jq 'select(.event == "summary")'`,
   live: `
 Examples:
   $ purchase live --kafka-brokers localhost:9092
-  $ NO_COLOR=1 purchase live --kafka-brokers localhost:9092 | grep late`,
+  $ NO_COLOR=1 purchase live --kafka-brokers localhost:9092 | grep late
+  $ purchase live --kafka-brokers localhost:9092 --json | jq -r 'select(.event == "late").value.user_id'`,
   topology: `
 Examples:
   $ purchase topology
   $ purchase topology --format mermaid --emit final
+  $ purchase topology --json | jq '.subTopologies[].stores'
   $ purchase topology --diff ./state                   what a start would do with the state there`,
 };

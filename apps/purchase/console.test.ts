@@ -20,7 +20,11 @@ const names = {
 
 function record(topic: string, value: unknown, changes: Partial<ReadRecord> = {}): ReadRecord {
   const bytes = typeof value === "string" ? Buffer.from(value) : Buffer.from(JSON.stringify(value));
-  return { topic, partition: 0, timestampMs: NOON, key: Buffer.from("ann"), value: bytes, headers: [], ...changes };
+  return {
+    ...{ topic, partition: 0, offset: 7, timestampMs: NOON },
+    ...{ key: Buffer.from("ann"), value: bytes, headers: [] },
+    ...changes,
+  };
 }
 
 const tea = {

@@ -3,6 +3,7 @@ import pc from "picocolors";
 import type { Colors } from "picocolors/types.js";
 import { ConsoleModel, type FeedLine, type LineKind, lateText, purchaseText, windowText } from "./console-model.js";
 import { eventTimeMs } from "./event-time.js";
+import type { RecordDisplay } from "./json-lines.js";
 import { aggregateOf, objectOf } from "./output.js";
 import type { ReadRecord } from "./reader.js";
 import { frame, paints } from "./screen.js";
@@ -51,7 +52,7 @@ export function colorsFor(stream: { readonly isTTY?: boolean }, environment: Env
  * Shows the pipeline's topics as they fill: redrawn in place on a terminal, plain lines elsewhere. It is given records
  * and reads nothing itself.
  */
-export class LiveConsole {
+export class LiveConsole implements RecordDisplay {
   readonly #names: TopicNames;
   readonly #colors: Colors;
   readonly #view: View;

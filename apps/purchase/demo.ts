@@ -14,19 +14,20 @@ import {
 } from "millrace";
 import type { Dashboard } from "millrace/dashboard";
 import { Account } from "./account.js";
-import { LiveConsole } from "./console.js";
 import type { CommandIo } from "./io.js";
+import { JsonLines, type RecordDisplay } from "./json-lines.js";
+import { displayOf } from "./live.js";
 import { aggregateOf, objectOf } from "./output.js";
 import { purchasePage } from "./page.js";
 import { type SimulatorSettings, seedOf, sendPurchases } from "./produce.js";
 import { pause, type ReadRecord, TopicReader } from "./reader.js";
-import { type ENGINE, HTTP } from "./setting-table.js";
+import { type ENGINE, HTTP, type JSON_OUTPUT } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { formatCents, formatCount } from "./text.js";
 import { ensureInputTopic, ensureOutputTopics, type TopicNames } from "./topics.js";
 import { purchaseTopology } from "./topology.js";
 
-export type DemoSettings = SimulatorSettings & TopicNames & Values<typeof ENGINE & typeof HTTP>;
+export type DemoSettings = SimulatorSettings & TopicNames & Values<typeof ENGINE & typeof HTTP & typeof JSON_OUTPUT>;
 
 const APPLICATION_ID = "purchases-demo";
 /** How long the pipeline may take for what is left when nothing more is produced. */
@@ -61,7 +62,7 @@ class Demo {
   readonly #streams: KafkaStreams;
   readonly #client: EmbeddedTransport;
   readonly #account = new Account();
-  readonly #console: LiveConsole;
+  readonly #console: RecordDisplay;
   readonly #readerEnd = new AbortController();
   /** Aborted when pipeline or reader fails: nobody would take or see what is produced. */
   readonly #failed = new AbortController();
@@ -70,7 +71,7 @@ class Demo {
     this.#settings = settings;
     this.#io = io;
     this.#client = new EmbeddedTransport({ log });
-    this.#console = new LiveConsole(settings, io.stdout, io.environment);
+    this.#console = displayOf(settings, io);
     this.#topology = purchaseTopology({ ...settings, emit: "update" }).build();
     this.#streams = new KafkaStreams(this.#topology, {
       applicationId: APPLICATION_ID,
@@ -184,6 +185,12 @@ class Demo {
     const faults = [...this.#account.mismatches()];
     const { failure } = this.#streams;
     if (failure !== undefined) faults.push(`the pipeline failed: ${failure.message}`);
+    const isRight = faults.length === 0 && produced === accounted;
+    if (this.#settings.json) {
+      const counts = { produced, accounted, aggregated, late, expired, dead_letters: deadLetters };
+      new JsonLines(this.#io.stdout).write("summary", { ...counts, total_amount: cents / 100, faults });
+      return isRight ? 0 : 1;
+    }
     for (const fault of faults) this.#io.stderr.write(`${fault}\n`);
     const parts = [
       `${formatCount(produced)} produced`,
@@ -195,6 +202,6 @@ class Demo {
       `total ${formatCents(cents)}`,
     ];
     this.#io.stdout.write(`${parts.join(" · ")}\n`);
-    return faults.length === 0 && produced === accounted ? 0 : 1;
+    return isRight ? 0 : 1;
   }
 }

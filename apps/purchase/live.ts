@@ -3,15 +3,20 @@ import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
 import { LiveConsole } from "./console.js";
 import type { CommandIo } from "./io.js";
+import { type RecordDisplay, RecordLines } from "./json-lines.js";
 import { type ReadRecord, TopicReader } from "./reader.js";
 import { connectRegistry, type FormatSettings } from "./registry.js";
+import type { JSON_OUTPUT } from "./setting-table.js";
+import type { Values } from "./settings.js";
 import type { TopicNames } from "./topics.js";
 
+export type LiveSettings = ConnectionSettings & FormatSettings & TopicNames & Values<typeof JSON_OUTPUT>;
+
 /** The `live` command: what comes from now on, as a plain read-committed reader sees it. */
-export async function live(settings: ConnectionSettings & FormatSettings & TopicNames, io: CommandIo): Promise<number> {
+export async function live(settings: LiveSettings, io: CommandIo): Promise<number> {
   const transport = connectKafka("live", settings, io.logger);
   const { inputTopic, outputTopic, lateTopic, expiredTopic, deadLetterTopic } = settings;
-  const console = new LiveConsole(settings, io.stdout, io.environment);
+  const console = displayOf(settings, io);
   const toJson = jsonOf(settings);
   const forget = closeOnStop(transport, io.stop);
   try {
@@ -36,6 +41,12 @@ export async function live(settings: ConnectionSettings & FormatSettings & Topic
     await transport.close();
   }
   return 0;
+}
+
+/** The console for people, or a line for each record for programs. */
+export function displayOf(settings: TopicNames & Values<typeof JSON_OUTPUT>, io: CommandIo): RecordDisplay {
+  if (settings.json) return new RecordLines(settings, io.stdout);
+  return new LiveConsole(settings, io.stdout, io.environment);
 }
 
 /** Turns what is no JSON into it, as console and page read it; undefined where everything is JSON. */

@@ -4,11 +4,12 @@ import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
 import { isTerminal } from "./console.js";
 import type { CommandIo } from "./io.js";
+import { JsonLines } from "./json-lines.js";
 import { Pacer } from "./pacer.js";
 import { pause } from "./reader.js";
 import { connectRegistry, type FormatSettings } from "./registry.js";
 import { send } from "./sender.js";
-import type { COMPRESSION, REPLICATION, SIMULATOR } from "./setting-table.js";
+import type { COMPRESSION, JSON_OUTPUT, REPLICATION, SIMULATOR } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { type SimulatedRecord, Simulator } from "./simulator.js";
 import { formatCount, formatDuration } from "./text.js";
@@ -18,7 +19,7 @@ export type SimulatorSettings = Values<typeof SIMULATOR>;
 export type ProduceSettings = SimulatorSettings &
   FormatSettings &
   ConnectionSettings &
-  Values<typeof REPLICATION & typeof COMPRESSION> & { readonly inputTopic: string };
+  Values<typeof REPLICATION & typeof COMPRESSION & typeof JSON_OUTPUT> & { readonly inputTopic: string };
 
 /** Records sent at once: large enough for whole batches, small enough to stop between two. */
 const CHUNK_MAX = 5_000;
@@ -100,7 +101,7 @@ export async function produce(settings: ProduceSettings, io: CommandIo): Promise
   const seed = seedOf(settings);
   const counts = { sent: 0, late: 0, expired: 0, invalid: 0 };
   const startedMs = Date.now();
-  const progress = showProgress(settings.count, io);
+  const progress = showProgress(settings, io);
   const forget = closeOnStop(transport, io.stop, FINISH_MAX_MS);
   try {
     const encode = await encoder(settings);
@@ -125,16 +126,35 @@ export async function produce(settings: ProduceSettings, io: CommandIo): Promise
     progress.stop();
     await transport.close();
   }
-  const parts = [
-    `${formatCount(counts.sent)} produced to ${topic}`,
-    `${formatCount(counts.late)} late`,
-    `${formatCount(counts.expired)} expired`,
-    `${formatCount(counts.invalid)} invalid`,
-    `seed ${seed}`,
-    `${formatDuration(Date.now() - startedMs)}`,
-  ];
-  io.stdout.write(`${parts.join(" · ")}\n`);
+  const summary = { topic, ...counts, seed, durationMs: Date.now() - startedMs };
+  if (settings.json) new JsonLines(io.stdout).write("summary", summaryFields(summary));
+  else io.stdout.write(`${summaryText(summary)}\n`);
   return 0;
+}
+
+interface Summary {
+  readonly topic: string;
+  readonly sent: number;
+  readonly late: number;
+  readonly expired: number;
+  readonly invalid: number;
+  readonly seed: number;
+  readonly durationMs: number;
+}
+
+function summaryFields({ topic, sent, late, expired, invalid, seed, durationMs }: Summary) {
+  return { topic, produced: sent, late, expired, invalid, seed, seconds: durationMs / 1_000 };
+}
+
+function summaryText({ topic, sent, late, expired, invalid, seed, durationMs }: Summary): string {
+  return [
+    `${formatCount(sent)} produced to ${topic}`,
+    `${formatCount(late)} late`,
+    `${formatCount(expired)} expired`,
+    `${formatCount(invalid)} invalid`,
+    `seed ${seed}`,
+    formatDuration(durationMs),
+  ].join(" · ");
 }
 
 interface Progress {
@@ -144,10 +164,10 @@ interface Progress {
 
 const REPORT_MS = 5_000;
 
-/** A bar where the end is known and there is a terminal to draw it on; else a line now and then. */
-function showProgress(count: number | undefined, io: CommandIo): Progress {
+/** For programs an event now and then; for people a bar where the end is known and there is a terminal to draw it on, else a line. */
+function showProgress({ count, json }: ProduceSettings, io: CommandIo): Progress {
   let sent = 0;
-  if (count !== undefined && isTerminal(io.stderr, io.environment)) {
+  if (!json && count !== undefined && isTerminal(io.stderr, io.environment)) {
     const bar = new SingleBar({
       format: "{bar} {percentage}%  {value} of {total} purchases  {eta_formatted} left",
       hideCursor: true,
@@ -158,10 +178,10 @@ function showProgress(count: number | undefined, io: CommandIo): Progress {
   }
   let reported = 0;
   const timer = setInterval(() => {
-    io.stderr.write(
-      `${formatCount(sent)} purchases sent, ${formatCount(Math.round(((sent - reported) * 1_000) / REPORT_MS))}/s\n`,
-    );
+    const perSecond = Math.round(((sent - reported) * 1_000) / REPORT_MS);
     reported = sent;
+    if (json) new JsonLines(io.stdout).write("progress", { produced: sent, records_per_second: perSecond });
+    else io.stderr.write(`${formatCount(sent)} purchases sent, ${formatCount(perSecond)}/s\n`);
   }, REPORT_MS);
   return {
     update: (now) => {

@@ -11,6 +11,7 @@ import {
 export interface ReadRecord {
   readonly topic: string;
   readonly partition: number;
+  readonly offset: number;
   readonly timestampMs: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
@@ -112,9 +113,9 @@ export class TopicReader {
     }
     const cursor = new RecordCursor(part);
     while (cursor.next()) {
-      const { timestampMs, key, value, headers } = cursor;
+      const { offset, timestampMs, key, value, headers } = cursor;
       const { topic, partition } = part;
-      const pending = this.#options.onRecord({ topic, partition, timestampMs, key, value, headers });
+      const pending = this.#options.onRecord({ topic, partition, offset, timestampMs, key, value, headers });
       if (pending !== undefined) await pending;
     }
     offsets[part.partition] = cursor.nextOffset;

@@ -6,11 +6,12 @@ import type { CommandIo } from "./io.js";
 import { jsonOf } from "./live.js";
 import { purchasePage } from "./page.js";
 import type { RestoreBar } from "./restore-bar.js";
-import type { EXPECTED, HTTP } from "./setting-table.js";
+import { RunLines } from "./run-lines.js";
+import type { EXPECTED, HTTP, JSON_OUTPUT } from "./setting-table.js";
 import { SettingsError, type Values } from "./settings.js";
 import { ensureOutputTopics } from "./topics.js";
 
-export type RunSettings = PipelineSettings & Values<typeof HTTP & typeof EXPECTED>;
+export type RunSettings = PipelineSettings & Values<typeof HTTP & typeof EXPECTED & typeof JSON_OUTPUT>;
 
 /** The `run` command: one instance of the pipeline on a real Kafka, until it is told to end. */
 export async function runPipeline(settings: RunSettings, io: CommandIo, bar: RestoreBar): Promise<number> {
@@ -21,16 +22,22 @@ export async function runPipeline(settings: RunSettings, io: CommandIo, bar: Res
     page = purchasePage(streams, { applicationId, topology, transport, topics: settings, toJson: jsonOf(settings) });
     return page.routes;
   };
+  const lines = settings.json ? new RunLines(io.stdout) : undefined;
   try {
     const onSourcesFound = (): Promise<void> => makeOutputTopics(transport, settings, io);
-    return await run(
+    const exitCode = await run(
       topology,
       { ...config, onSourcesFound },
       {
         http: { host: settings.httpHost, port: settings.httpPort, token: settings.httpToken, routes },
-        onStart: (streams) => bar.watch(() => streams.status),
+        onStart: (streams, endpoints) => {
+          bar.watch(() => streams.status);
+          lines?.watch(streams, endpoints);
+        },
       },
     );
+    lines?.finish(exitCode);
+    return exitCode;
   } finally {
     await page?.close();
     bar.stop();

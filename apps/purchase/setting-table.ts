@@ -210,7 +210,7 @@ export const HTTP = {
   }),
 };
 
-const JSON_OUTPUT = { json: flag(onOff, false, "as JSON, for programs", "off") };
+export const JSON_OUTPUT = { json: flag(onOff, false, "as JSON, for programs", "off") };
 
 export const RESET = {
   dryRun: flag(onOff, false, "show what would be deleted, and delete nothing", "off"),

@@ -72,6 +72,14 @@ test("a store renamed is two lines: the new one, and the one that would be left 
   expect(exitCode).toBe(1);
 });
 
+test("for programs it is JSON, with the same exit code", () => {
+  const { text, exitCode } = topologyDiff(pipeline({ sizeMs: 2_000 }), { stateDir, applicationId }, { json: true });
+  expect(JSON.parse(text)).toEqual([
+    expect.objectContaining({ store: "sums", refused: expect.stringContaining("sizeMs was 1000 and is 2000") }),
+  ]);
+  expect(exitCode).toBe(1);
+});
+
 test("where there is no state the directory is named", () => {
   const nowhere = { stateDir: join(stateDir, "nowhere"), applicationId };
   expect(() => topologyDiff(pipeline(), nowhere)).toThrow(`there is no state of "sums": ${nowhere.stateDir}`);

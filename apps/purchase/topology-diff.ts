@@ -3,14 +3,15 @@ import { compareWithState, type ProcessorTopology, type StoreChange } from "mill
 const OK = 0;
 const REFUSED = 1;
 
-/** `topology --diff`: a line for each store, and an exit code that says whether `run` would start on that state. */
+/** `topology --diff`: a line for each store, or all as JSON, and an exit code that says whether `run` would start on that state. */
 export function topologyDiff(
   topology: ProcessorTopology,
   directory: { readonly stateDir: string; readonly applicationId: string },
+  { json }: { readonly json: boolean } = { json: false },
 ): { readonly text: string; readonly exitCode: number } {
   const changes = compareWithState(topology, directory);
   const isRefused = changes.some(({ refused }) => refused !== undefined);
-  const lines = changes.map(lineOf);
+  const lines = json ? [JSON.stringify(changes)] : changes.map(lineOf);
   return { text: lines.map((line) => `${line}\n`).join(""), exitCode: isRefused ? REFUSED : OK };
 }
 
