@@ -96,6 +96,7 @@ function readWord(reader: VarintReader, words: Words): string | undefined {
 
 const AGGREGATORS = ["count", "countIf", "sum", "mean", "min", "max", "first", "last", "custom"];
 const SERDES = ["string", "int64", "float64", "bytes", "json"];
+const COMMON_WORDS = [...AGGREGATORS, ...SERDES].map(withHash);
 
 /** By hash: the names of these stores, and those that every application has. */
 export function wordsOf(stores: Iterable<readonly [name: string, definition: StoreDefinition]>): Words {
@@ -105,7 +106,11 @@ export function wordsOf(stores: Iterable<readonly [name: string, definition: Sto
     value,
     ...Object.entries(fields ?? {}).flat(),
   ]);
-  return new Map([...AGGREGATORS, ...SERDES, ...own].map((word) => [hashOf(word).toString("hex"), word]));
+  return new Map([...COMMON_WORDS, ...own.map(withHash)]);
+}
+
+function withHash(word: string): readonly [hash: string, word: string] {
+  return [hashOf(word).toString("hex"), word];
 }
 
 function hashOf(word: string): Buffer {

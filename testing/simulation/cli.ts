@@ -46,7 +46,7 @@ function optionsFrom(args: readonly string[]): Options {
 async function runSeeds(seeds: readonly number[], endMs: number, report: (report: Report) => void): Promise<void> {
   for (const seed of seeds) {
     if (Date.now() >= endMs) return;
-    const { failures, faults } = await simulate({ seed });
+    const { failures, faults } = await simulate({ seed, trace: "nothing" });
     report({ seed, failures, faults });
     // A run never waits for the real event loop; messages to the parent do.
     await new Promise((resolve) => setImmediate(resolve));
@@ -62,7 +62,10 @@ async function runInChildren(
   const child = (job: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const args = [from + job, from + seeds, jobs, endMs].map(String);
-      const running = fork(fileURLToPath(import.meta.url), args, { env: { ...process.env, [CHILD]: "1" } });
+      const running = fork(fileURLToPath(import.meta.url), args, {
+        env: { ...process.env, [CHILD]: "1" },
+        execArgv: [...process.execArgv, YOUNG_OBJECTS],
+      });
       running.on("message", (message) => report(message as Report));
       running.on("error", reject);
       running.on("exit", (code) =>
@@ -72,6 +75,8 @@ async function runInChildren(
   await Promise.all(Array.from({ length: jobs }, (_, job) => child(job)));
 }
 
+/** Most objects of a run are gone with it: with room for them, few are copied before. */
+const YOUNG_OBJECTS = "--max-semi-space-size=64";
 const CHILD = "MILLRACE_SIMULATION_CHILD";
 
 async function runAsChild(): Promise<void> {
@@ -83,7 +88,7 @@ async function runAsChild(): Promise<void> {
 }
 
 async function showTrace(seed: number): Promise<boolean> {
-  const { failures, trace, plan } = await simulate({ seed, keepTrace: true });
+  const { failures, trace, plan } = await simulate({ seed, trace: "lines" });
   const { events, lastEvents, ...rest } = plan;
   for (const line of trace) console.log(line);
   console.log(`seed ${seed}: ${events.length + lastEvents.length} events, ${JSON.stringify(rest)}`);

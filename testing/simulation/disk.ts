@@ -1,4 +1,4 @@
-import { closeSync, cpSync, existsSync, mkdirSync, openSync, readdirSync, writeSync } from "node:fs";
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readdirSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type OpenedState, StateFiles } from "../../stores/state-files.js";
 import type { ChangelogRecord, Checkpoint, TakenChanges, TaskState } from "../../stores/task-state.js";
@@ -109,7 +109,7 @@ function copyFiles(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
   for (const name of readdirSync(from)) {
     if (!/\.db(-wal)?$/.test(name) || name.startsWith("lock.db")) continue;
-    cpSync(join(from, name), join(to, name));
+    copyFileSync(join(from, name), join(to, name));
   }
 }
 

@@ -117,7 +117,8 @@ export class Instance implements Endpoint {
   close(): void {
     this.isClosing = true;
     this.#trace("is closed");
-    this.#options.network.time.as(this.host, () => this.#thread.close());
+    // An event of its own: what wakes up by it goes on as this process.
+    this.#options.network.time.schedule(this.host, 0, () => this.#thread.close());
   }
 
   stop(): void {

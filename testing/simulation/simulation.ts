@@ -13,23 +13,23 @@ import { APPLICATION_ID, type Event, pipeline, REPARTITION, TOPICS, wireValueOf 
 import { mayHaveZombies, type Plan, planOf } from "./plan.js";
 import { type PlantedBug, plantInLog } from "./planted-bugs.js";
 import { Random } from "./random.js";
-import { Trace } from "./trace.js";
+import { type Kept, Trace } from "./trace.js";
 import { differences } from "./verdict.js";
 import { VirtualTime } from "./virtual-time.js";
 
 export interface SimulationOptions {
   readonly seed: number;
   readonly bug?: PlantedBug;
-  /** Keeps what happened, for people. */
-  readonly keepTrace?: boolean;
+  /** Of what happened; the digest by default. */
+  readonly trace?: Kept;
 }
 
 export interface SimulationResult {
   readonly seed: number;
   /** Empty if all is well. */
   readonly failures: readonly string[];
-  /** Of everything that happened: equal for equal seeds. */
-  readonly digest: string;
+  /** Of everything that happened: equal for equal seeds. Undefined where no trace was kept. */
+  readonly digest: string | undefined;
   readonly trace: readonly string[];
   readonly plan: Plan;
   /** What was done to processes, clocks and disks. */
@@ -76,7 +76,7 @@ class Simulation {
   constructor(options: SimulationOptions, directory: string) {
     this.#seed = options.seed;
     this.#random = new Random(options.seed);
-    this.#trace = new Trace({ keep: options.keepTrace ?? false });
+    this.#trace = new Trace(options.trace ?? "digest");
     this.#plan = planOf(this.#random);
     this.#network = new Network(this.#time, this.#random.fork(), this.#trace, this.#plan.rates);
     const { broker } = this.#network;
