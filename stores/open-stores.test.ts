@@ -18,6 +18,7 @@ import type { StoreSpec } from "../topology/state-store.js";
 import { CorruptStateError, stateError, UnusableStateError } from "./errors.js";
 import { openTaskState } from "./open-stores.js";
 import { isStateFileOpen, wipeStateFile } from "./sqlite-database.js";
+import { StateReader } from "./state-reader.js";
 import { storeSuite } from "./store.suite.js";
 import { checkpointAt, commit, keyValueSpec, table, total, windowSpec, windows } from "./store-fixtures.suite.js";
 
@@ -27,7 +28,9 @@ let files = 0;
 const makeFile = (): string => join(directory, `task-${files++}.db`);
 
 storeSuite("in memory", { make: () => ":memory:", remove: () => undefined, durable: false });
-storeSuite("in a file", { make: makeFile, remove: (file) => wipeStateFile(file), durable: true });
+const inFile = { make: makeFile, remove: (file: string) => wipeStateFile(file), durable: true };
+storeSuite("in a file", inFile);
+storeSuite("in a file, rows by start", { ...inFile, advanceMs: 30_000 });
 
 const stores = [windowSpec(), keyValueSpec()];
 let file: string;
@@ -51,6 +54,16 @@ function copyOf(source: string): string {
   const copy = makeFile();
   for (const suffix of ["", "-wal"]) if (existsSync(source + suffix)) copyFileSync(source + suffix, copy + suffix);
   return copy;
+}
+
+/** 2,000 rows in four windows, the tables by key, and no note of that. */
+function formatTwo(): string {
+  fill();
+  const raw = new Database(file);
+  raw.exec("ALTER TABLE millrace_segments DROP COLUMN by_start");
+  raw.pragma("user_version = 2");
+  raw.close();
+  return file;
 }
 
 function overwrite(path: string, page: number): void {
@@ -226,6 +239,7 @@ describe("a state file of an older format", () => {
   test("the first one is made into one of now, rows and checkpoint as they were", () => {
     fill();
     const raw = new Database(file);
+    raw.exec("ALTER TABLE millrace_segments DROP COLUMN by_start");
     raw.exec("ALTER TABLE millrace_task DROP COLUMN topology");
     // The first format noted no fields.
     raw.exec("UPDATE millrace_stores SET definition = json_remove(definition, '$.fields')");
@@ -237,9 +251,49 @@ describe("a state file of an older format", () => {
     expect(table(state).get("user-7")?.value).toEqual({ sum: 7 });
     state.close();
     const migrated = new Database(file, { readonly: true });
-    expect(migrated.pragma("user_version", { simple: true })).toBe(2);
+    expect(migrated.pragma("user_version", { simple: true })).toBe(3);
     expect(migrated.prepare("SELECT topology FROM millrace_task").pluck().get()).toBe("hash");
     migrated.close();
+  });
+
+  test("the second one keeps its segments by key until they expire, and begins new ones by start", () => {
+    const file2 = formatTwo();
+    const byStart = [windowSpec("spend", 120_000, 30_000), keyValueSpec()];
+    const state = openTaskState({ file: file2, stores: byStart });
+    windows(state).put("user-0", 30_000, { sum: -1 }, 1);
+    windows(state).put("user-0", 120_000, { sum: -2 }, 2);
+    windows(state).put("user-0", 150_000, { sum: -3 }, 3);
+    commit(state, 2);
+    expect([...windows(state).fetch("user-0", 0, 1_000_000)].map(([startMs, row]) => [startMs, row.value.sum])).toEqual(
+      [
+        [0, 0],
+        [30_000, -1],
+        [120_000, -2],
+        [150_000, -3],
+      ],
+    );
+    expect([...windows(state).range(0, 1_000_000)]).toHaveLength(2_003);
+    const raw = new Database(file2, { readonly: true });
+    const orders = raw.prepare("SELECT segment, by_start FROM millrace_segments ORDER BY segment").raw().all();
+    expect(orders).toEqual([
+      [0, 0],
+      [1, 0],
+      [2, 1],
+    ]);
+    raw.close();
+    windows(state).expire(120_000);
+    commit(state, 3);
+    expect([...windows(state).range(0, 1_000_000)].map(([, startMs]) => startMs)).toEqual([120_000, 150_000]);
+    state.close();
+  });
+
+  test("the second one is read as it is by who may not write", () => {
+    const reader = StateReader.open(formatTwo());
+    expect(reader?.get("spend", Buffer.from("user-2"), 60_000)?.timestampMs).toBe(2);
+    expect([...(reader?.scan("spend", { key: Buffer.from("user-2") }) ?? [])].map(({ startMs }) => startMs)).toEqual([
+      60_000,
+    ]);
+    reader?.close();
   });
 
   test("one that no release made any more is wiped and restored", () => {
@@ -271,7 +325,7 @@ describe("a state file that is not for us is refused and left as it is", () => {
   test("a newer format", () => {
     fill();
     const raw = new Database(file);
-    raw.pragma("user_version = 3");
+    raw.pragma("user_version = 4");
     raw.close();
     expect(refusal()).toMatchObject({ code: "STATE_FORMAT_NEWER" });
   });

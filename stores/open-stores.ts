@@ -18,7 +18,7 @@ export interface TaskStateOptions {
   readonly stores: readonly StoreSpec[];
   /** Hash of the whole topology that they belong to: tells files in use from those that an earlier one left. */
   readonly topology?: string | undefined;
-  /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 8 MiB by default. */
+  /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 8 MiB by default. Filters take half as much beside it. */
   readonly cacheBytesMax?: number;
   /** Milliseconds since the epoch: what `restore` writes into the checkpoint. */
   readonly wallClockMs?: () => number;
@@ -50,7 +50,7 @@ type Layers = { readonly spec: StoreSpec; readonly buffer: WriteBuffer } & (
 /** The one place that knows in which order a store's layers lie on each other. */
 function layersOf(database: SqliteDatabase, spec: StoreSpec, storeId: number, cacheBytesMax: number): Layers {
   if (spec.kind === "window") {
-    const stored = new SqliteWindowStore(database, storeId, spec);
+    const stored = new SqliteWindowStore(database, storeId, { layout: spec, filterBytesMax: cacheBytesMax / 2 });
     const buffer = new WriteBuffer(spec, stored, { cacheBytesMax });
     return { spec, kind: "window", stored, buffer, store: new BufferedWindowStore(buffer, stored) };
   }
@@ -109,7 +109,9 @@ class SqliteTaskState implements TaskState {
   }
 
   get cachedBytes(): number {
-    return this.#buffers.reduce((bytes, buffer) => bytes + buffer.cachedBytes, 0);
+    let bytes = 0;
+    for (const { buffer, stored } of this.#stores.values()) bytes += buffer.cachedBytes + stored.filterBytes;
+    return bytes;
   }
 
   get diskBytes(): number {

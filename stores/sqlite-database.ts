@@ -7,10 +7,12 @@ import { claimFile, isFileOpen, releaseFile } from "./open-files.js";
 
 /** "MILL": says that a SQLite file is ours before anything in it is read or changed. */
 const APPLICATION_ID = 0x4d494c4c;
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
 /** By the format that a file has: what makes the next one of it. A file of an older one is begun anew from its changelogs. */
 const MIGRATIONS: Readonly<Record<number, string>> = {
   1: "ALTER TABLE millrace_task ADD COLUMN topology TEXT",
+  // Segments that are there keep their key until they expire.
+  2: "ALTER TABLE millrace_segments ADD COLUMN by_start INTEGER NOT NULL DEFAULT 0",
 };
 
 const SCHEMA = `
@@ -20,7 +22,8 @@ const SCHEMA = `
     expired_before_ms INTEGER, newest_start_ms INTEGER
   );
   CREATE TABLE millrace_segments (
-    store INTEGER NOT NULL, segment INTEGER NOT NULL, first_offset INTEGER NOT NULL, PRIMARY KEY (store, segment)
+    store INTEGER NOT NULL, segment INTEGER NOT NULL, first_offset INTEGER NOT NULL, by_start INTEGER NOT NULL,
+    PRIMARY KEY (store, segment)
   ) WITHOUT ROWID;
   INSERT INTO millrace_task VALUES (1, 0, NULL, NULL);
 `;

@@ -22,6 +22,8 @@ export class SqliteKeyValueStore implements SqliteRows {
     this.#remove = database.prepare(`DELETE FROM ${this.#table} WHERE k = ?`);
   }
 
+  readonly filterBytes = 0;
+
   read(key: Uint8Array): EncodedRow | undefined {
     return this.#database.guard(() => this.#read.get(key) as EncodedRow | undefined);
   }

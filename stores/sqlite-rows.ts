@@ -18,6 +18,7 @@ export interface SqliteRows {
   /** `offset`: the lowest changelog offset this write can have, for the cuts of window stores. */
   write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void;
   rowCount(): number;
+  readonly filterBytes: number;
 }
 
 /** An open SQLite iterator blocks every write on its connection, so large reads come in slices of this many rows. */

@@ -1,14 +1,35 @@
 import type { Statement } from "better-sqlite3";
+import type { WindowStoreSpec } from "../topology/state-store.js";
+import { FilterRoom, KnownRows } from "./known-rows.js";
 import type { SqliteDatabase } from "./sqlite-database.js";
 import { type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
 
 const SEGMENT_MS_MIN = 60_000;
-/** Windows of five minutes are a few in a segment; a segment of more than this is taken to hold any. */
-const STARTS_KNOWN_MAX = 4_096;
+/** A question about one key looks for each window of a segment by itself, where the table has them by start. */
+const STARTS_BY_START_MAX = 64;
 
 /** As Kafka Streams has it: about three live segments, so that a key's windows lie in few tables and expiry is not too coarse. */
 export function segmentIntervalMs(retentionMs: number): number {
   return Math.max(Math.floor(retentionMs / 2), SEGMENT_MS_MIN);
+}
+
+/**
+ * Whether a segment's table has its rows by start, then key. So the rows of the newest window, which most records change, are near
+ * to each other, and a commit writes far fewer pages. Windows that overlap have it by key, where the rows that one record changes are neighbours.
+ */
+function isByStart({ sizeMs, advanceMs, retentionMs }: WindowLayout): boolean {
+  return advanceMs === sizeMs && segmentIntervalMs(retentionMs) / advanceMs <= STARTS_BY_START_MAX;
+}
+
+export type WindowLayout = Pick<WindowStoreSpec, "sizeMs" | "advanceMs" | "retentionMs">;
+
+/** The window starts of a table that has its rows by start, `>= ?` and `< ?`: a search for each, where DISTINCT would read every row. */
+export function startsByStart(table: string): string {
+  return (
+    `WITH RECURSIVE starts (w) AS (SELECT min(w) FROM ${table} WHERE w >= ? UNION ALL ` +
+    `SELECT (SELECT min(w) FROM ${table} WHERE w > starts.w) FROM starts WHERE starts.w IS NOT NULL) ` +
+    "SELECT w AS startMs FROM starts WHERE w < ?"
+  );
 }
 
 /** One table: the rows whose window starts in `[id * interval, (id + 1) * interval)`. */
@@ -17,8 +38,8 @@ interface Segment {
   readonly table: string;
   /** The first changelog offset that was written here: older ones hold nothing of it. */
   readonly firstOffset: number;
-  /** The window starts that were ever written here; undefined when the table is older than this process, or has too many. */
-  starts: Set<number> | undefined;
+  readonly isByStart: boolean;
+  readonly known: KnownRows;
   readonly read: Statement<unknown[]>;
   readonly write: Statement<unknown[]>;
   readonly remove: Statement<unknown[]>;
@@ -37,6 +58,8 @@ export class SqliteWindowStore implements SqliteRows {
   readonly #storeId: number;
   readonly #retentionMs: number;
   readonly #intervalMs: number;
+  readonly #isByStart: boolean;
+  readonly #filterRoom: FilterRoom;
   readonly #segments = new Map<number, Segment>();
   /** What operators have said; `#takenExpiryMs` is what the commit in flight covers of it, and all that SQLite follows. */
   #expiredBeforeMs = Number.NEGATIVE_INFINITY;
@@ -45,11 +68,17 @@ export class SqliteWindowStore implements SqliteRows {
   #newestStartMs: number | undefined;
   #saved = "";
 
-  constructor(database: SqliteDatabase, storeId: number, options: { readonly retentionMs: number }) {
+  constructor(
+    database: SqliteDatabase,
+    storeId: number,
+    options: { readonly layout: WindowLayout; readonly filterBytesMax: number },
+  ) {
     this.#database = database;
     this.#storeId = storeId;
-    this.#retentionMs = options.retentionMs;
-    this.#intervalMs = segmentIntervalMs(options.retentionMs);
+    this.#retentionMs = options.layout.retentionMs;
+    this.#intervalMs = segmentIntervalMs(this.#retentionMs);
+    this.#isByStart = isByStart(options.layout);
+    this.#filterRoom = new FilterRoom(options.filterBytesMax);
     const state = database
       .prepare("SELECT expired_before_ms AS expired, newest_start_ms AS newest FROM millrace_stores WHERE id = ?")
       .get(storeId) as { expired: number | null; newest: number | null };
@@ -57,9 +86,19 @@ export class SqliteWindowStore implements SqliteRows {
     this.takeExpiry();
     this.#newestStartMs = state.newest ?? undefined;
     const segments = database
-      .prepare("SELECT segment, first_offset AS firstOffset FROM millrace_segments WHERE store = ? ORDER BY segment")
-      .all(storeId) as { segment: number; firstOffset: number }[];
-    for (const { segment, firstOffset } of segments) this.#openSegment(segment, firstOffset);
+      .prepare(
+        "SELECT segment AS id, first_offset AS firstOffset, by_start AS byStart FROM millrace_segments WHERE store = ?",
+      )
+      .all(storeId) as { id: number; firstOffset: number; byStart: number }[];
+    // Rows of later windows can only be written from now on.
+    const sinceMs = this.#newestStartMs === undefined ? undefined : this.#newestStartMs + 1;
+    for (const { id, firstOffset, byStart } of segments)
+      this.#openSegment({ id, firstOffset, isByStart: byStart === 1, known: new KnownRows(this.#filterRoom, sinceMs) });
+  }
+
+  /** What is kept in memory to know which rows are not there. */
+  get filterBytes(): number {
+    return this.#filterRoom.bytes;
   }
 
   /** The largest window start that was ever written here. */
@@ -74,14 +113,14 @@ export class SqliteWindowStore implements SqliteRows {
 
   read(key: Uint8Array, startMs: number): EncodedRow | undefined {
     const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
-    if (segment === undefined) return undefined;
+    if (segment === undefined || !segment.known.mayHold(key, startMs)) return undefined;
     return this.#database.guard(() => segment.read.get(key, startMs) as EncodedRow | undefined);
   }
 
   mayHold(startMs: number): boolean {
     const segment = this.#segments.get(Math.floor(startMs / this.#intervalMs));
     if (segment === undefined || this.#newestStartMs === undefined || startMs > this.#newestStartMs) return false;
-    return segment.starts === undefined || segment.starts.has(startMs);
+    return segment.known.mayHoldStart(startMs);
   }
 
   write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void {
@@ -93,8 +132,7 @@ export class SqliteWindowStore implements SqliteRows {
     }
     const segment = known ?? this.#createSegment(startMs, offset);
     segment.write.run(key, startMs, value, timestampMs);
-    if (segment.starts?.add(startMs) !== undefined && segment.starts.size > STARTS_KNOWN_MAX)
-      segment.starts = undefined;
+    segment.known.add(key, startMs);
     this.#reach(startMs);
   }
 
@@ -155,13 +193,14 @@ export class SqliteWindowStore implements SqliteRows {
 
   /** The window starts that have rows, ascending, with `fromMs <= start < toMs`. */
   starts(fromMs: number, toMs: number): number[] {
-    return this.#segmentsIn(fromMs, toMs).flatMap((segment) => {
-      const statement = this.#database.prepare(
-        `SELECT DISTINCT w AS startMs FROM ${segment.table} WHERE w >= ? AND w < ? ORDER BY w`,
-      );
-      const rows = this.#database.guard(() => statement.all(fromMs, toMs) as { startMs: number }[]);
-      return rows.map((row) => row.startMs);
-    });
+    return this.#segmentsIn(fromMs, toMs).flatMap((segment) => this.#startsOf(segment, fromMs, toMs));
+  }
+
+  #startsOf({ isByStart, table }: Segment, fromMs: number, toMs: number): number[] {
+    const distinct = `SELECT DISTINCT w AS startMs FROM ${table} WHERE w >= ? AND w < ? ORDER BY w`;
+    const statement = this.#database.prepare(isByStart ? startsByStart(table) : distinct);
+    const rows = this.#database.guard(() => statement.all(fromMs, toMs) as { startMs: number }[]);
+    return rows.map((row) => row.startMs);
   }
 
   /** The rows of one window start, by key. */
@@ -183,10 +222,18 @@ export class SqliteWindowStore implements SqliteRows {
   /** The windows of one key, by start: at most as many as fit into the retention. */
   fetch(key: Uint8Array, fromMs: number, toMs: number): StoredWindow[] {
     return this.#segmentsIn(fromMs, toMs).flatMap((segment) => {
+      if (segment.isByStart) return this.#fetchByStart(segment, key, fromMs, toMs);
       const statement = this.#database.prepare(
         `SELECT w AS startMs, v AS value, t AS timestampMs FROM ${segment.table} WHERE k = ? AND w >= ? AND w < ? ORDER BY w`,
       );
       return this.#database.guard(() => statement.all(key, fromMs, toMs) as StoredWindow[]);
+    });
+  }
+
+  #fetchByStart(segment: Segment, key: Uint8Array, fromMs: number, toMs: number): StoredWindow[] {
+    return this.#startsOf(segment, fromMs, toMs).flatMap((startMs) => {
+      const row = this.read(key, startMs);
+      return row === undefined ? [] : [{ startMs, ...(row as { value: Buffer; timestampMs: number }) }];
     });
   }
 
@@ -215,31 +262,33 @@ export class SqliteWindowStore implements SqliteRows {
 
   #createSegment(startMs: number, firstOffset: number): Segment {
     const id = Math.floor(startMs / this.#intervalMs);
+    const key = this.#isByStart ? "w, k" : "k, w";
     this.#database.execute(
-      `CREATE TABLE ${this.#tableOf(id)} (k BLOB, w INTEGER, v BLOB NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (k, w)) WITHOUT ROWID`,
+      `CREATE TABLE ${this.#tableOf(id)} (k BLOB, w INTEGER, v BLOB NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (${key})) WITHOUT ROWID`,
     );
-    this.#database.prepare("INSERT INTO millrace_segments VALUES (?, ?, ?)").run(this.#storeId, id, firstOffset);
-    return this.#openSegment(id, firstOffset, new Set());
+    this.#database
+      .prepare("INSERT INTO millrace_segments (store, segment, first_offset, by_start) VALUES (?, ?, ?, ?)")
+      .run(this.#storeId, id, firstOffset, this.#isByStart ? 1 : 0);
+    return this.#openSegment({ id, firstOffset, isByStart: this.#isByStart, known: new KnownRows(this.#filterRoom) });
   }
 
-  #openSegment(id: number, firstOffset: number, starts?: Set<number>): Segment {
-    const table = this.#tableOf(id);
+  #openSegment(noted: Pick<Segment, "id" | "firstOffset" | "isByStart" | "known">): Segment {
+    const table = this.#tableOf(noted.id);
     const segment: Segment = {
-      id,
+      ...noted,
       table,
-      firstOffset,
-      starts,
       read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
       write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?, ?, ?)`),
       remove: this.#database.prepare(`DELETE FROM ${table} WHERE k = ? AND w = ?`),
     };
-    this.#segments.set(id, segment);
+    this.#segments.set(noted.id, segment);
     return segment;
   }
 
   #dropSegment(segment: Segment): void {
     // The statements go with the segment: one that outlived its table would fail at its next use.
     this.#segments.delete(segment.id);
+    segment.known.forget();
     this.#database.execute(`DROP TABLE ${segment.table}`);
     this.#database
       .prepare("DELETE FROM millrace_segments WHERE store = ? AND segment = ?")

@@ -3,6 +3,7 @@ import Database from "better-sqlite3";
 import { errorCode, stateError } from "./errors.js";
 import { recognise } from "./sqlite-database.js";
 import { type EncodedRow, SLICE_ROWS } from "./sqlite-rows.js";
+import { startsByStart } from "./sqlite-window-store.js";
 
 /** Which rows: keys `[fromKey, toKey)` by their bytes, or one key; window starts `[fromMs, toMs)`. */
 export interface RowBounds {
@@ -78,10 +79,8 @@ export class StateReader {
         const one = this.#prepare(`SELECT v AS value, t AS timestampMs FROM rows_${tables.id} WHERE k = ?`);
         return one.get(key) as EncodedRow | undefined;
       }
-      for (const segment of this.#segments(tables.id)) {
-        const one = this.#prepare(
-          `SELECT v AS value, t AS timestampMs FROM ${tableOf(tables.id, segment)} WHERE k = ? AND w = ?`,
-        );
+      for (const { table } of this.#segments(tables.id)) {
+        const one = this.#prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`);
         const row = one.get(key, startMs) as EncodedRow | undefined;
         if (row !== undefined) return row;
       }
@@ -114,47 +113,46 @@ export class StateReader {
   #slice(store: string, bounds: RowBounds, after: Position | undefined): Slice {
     const tables = this.#tables(store);
     if (tables === undefined) return { rows: [], next: undefined };
-    if (!tables.isWindowed) return this.#sliceOf(`rows_${tables.id}`, "0", 0, bounds, after);
-    const segments = this.#segments(tables.id).filter((segment) => segment >= (after?.segment ?? segment));
+    if (!tables.isWindowed) return this.#sliceOf({ id: 0, table: `rows_${tables.id}`, order: "k" }, bounds, after);
+    const segments = this.#segments(tables.id).filter(({ id }) => id >= (after?.segment ?? id));
     const [segment, following] = segments;
     if (segment === undefined) return { rows: [], next: undefined };
-    const position = after?.segment === segment ? after : undefined;
-    const slice = this.#sliceOf(tableOf(tables.id, segment), "w", segment, bounds, position);
+    const slice = this.#sliceOf(segment, bounds, after?.segment === segment.id ? after : undefined);
     if (slice.next !== undefined || following === undefined) return slice;
-    return { rows: slice.rows, next: { segment: following, key: undefined, startMs: 0 } };
+    return { rows: slice.rows, next: { segment: following.id, key: undefined, startMs: 0 } };
   }
 
-  #sliceOf(table: string, start: "w" | "0", segment: number, bounds: RowBounds, after: Position | undefined): Slice {
-    const isWindowed = start === "w";
-    const terms: string[] = [];
-    const values: unknown[] = [];
-    const add = (term: string, ...given: unknown[]): void => {
-      terms.push(term);
-      values.push(...given);
-    };
-    if (after?.key !== undefined) {
-      if (isWindowed) add("(k, w) > (?, ?)", after.key, after.startMs);
-      else add("k > ?", after.key);
+  #sliceOf(segment: SegmentTable, bounds: RowBounds, after: Position | undefined): Slice {
+    const { terms, values } = conditions(segment, bounds, after);
+    const { table, order } = segment;
+    const columns = `SELECT k AS key, ${order === "k" ? "0" : "w"} AS startMs, v AS value, t AS timestampMs FROM ${table}`;
+    const end = `ORDER BY key, startMs LIMIT ${SLICE_ROWS}`;
+    let rows: CommittedRow[];
+    if (order === "w, k") {
+      // SQLite merges the windows of the segment, each of which has its rows by key.
+      const starts = this.#prepare(startsByStart(table)).all(bounds.fromMs ?? TIME_MS_MIN, bounds.toMs ?? TIME_MS_MAX);
+      if (starts.length === 0) return { rows: [], next: undefined };
+      const one = `${columns} WHERE ${["w = ?", ...terms].join(" AND ")}`;
+      const given = (starts as { startMs: number }[]).flatMap(({ startMs }) => [startMs, ...values]);
+      rows = this.#prepare(`${starts.map(() => one).join(" UNION ALL ")} ${end}`).all(...given) as CommittedRow[];
+    } else {
+      const where = terms.length === 0 ? "" : `WHERE ${terms.join(" AND ")}`;
+      rows = this.#prepare(`${columns} ${where} ${end}`).all(...values) as CommittedRow[];
     }
-    if (bounds.key !== undefined) add("k = ?", bounds.key);
-    if (bounds.fromKey !== undefined) add("k >= ?", bounds.fromKey);
-    if (bounds.toKey !== undefined) add("k < ?", bounds.toKey);
-    if (isWindowed && bounds.fromMs !== undefined) add("w >= ?", bounds.fromMs);
-    if (isWindowed && bounds.toMs !== undefined) add("w < ?", bounds.toMs);
-    const where = terms.length === 0 ? "" : ` WHERE ${terms.join(" AND ")}`;
-    const order = isWindowed ? "k, w" : "k";
-    const rows = this.#prepare(
-      `SELECT k AS key, ${start} AS startMs, v AS value, t AS timestampMs FROM ${table}${where} ORDER BY ${order} LIMIT ${SLICE_ROWS}`,
-    ).all(...values) as CommittedRow[];
     const last = rows.at(-1);
-    const next = last === undefined || rows.length < SLICE_ROWS ? undefined : { segment, ...last };
+    const next = last === undefined || rows.length < SLICE_ROWS ? undefined : { segment: segment.id, ...last };
     return { rows, next };
   }
 
   /** By start; read each time, because they come and go. */
-  #segments(storeId: number): number[] {
-    const all = this.#prepare("SELECT segment FROM millrace_segments WHERE store = ? ORDER BY segment");
-    return (all.all(storeId) as { segment: number }[]).map(({ segment }) => segment);
+  #segments(storeId: number): SegmentTable[] {
+    // All columns: a file of an older release, which nobody has opened for writing yet, has one less.
+    const all = this.#prepare("SELECT * FROM millrace_segments WHERE store = ? ORDER BY segment").all(storeId);
+    return (all as { segment: number; by_start?: number }[]).map(({ segment, by_start }) => ({
+      id: segment,
+      table: tableOf(storeId, segment),
+      order: by_start === 1 ? "w, k" : "k, w",
+    }));
   }
 
   #tables(store: string): StoreTables | undefined {
@@ -200,6 +198,37 @@ interface Position {
 interface Slice {
   readonly rows: readonly CommittedRow[];
   readonly next: Position | undefined;
+}
+
+/** A table, and the order of its rows in the file. */
+interface SegmentTable {
+  readonly id: number;
+  readonly table: string;
+  readonly order: "k" | "k, w" | "w, k";
+}
+
+/** Further than any time in milliseconds: a window start is a safe integer. */
+const TIME_MS_MIN = Number.MIN_SAFE_INTEGER;
+const TIME_MS_MAX = Number.MAX_SAFE_INTEGER;
+
+/** What a row must be to stand in the slice after `after`, without what `w = ?` says already where each start is asked by itself. */
+function conditions({ order }: SegmentTable, bounds: RowBounds, after: Position | undefined) {
+  const terms: string[] = [];
+  const values: unknown[] = [];
+  const add = (term: string, ...given: unknown[]): void => {
+    terms.push(term);
+    values.push(...given);
+  };
+  if (after?.key !== undefined) {
+    if (order === "k") add("k > ?", after.key);
+    else add("(k, w) > (?, ?)", after.key, after.startMs);
+  }
+  if (bounds.key !== undefined) add("k = ?", bounds.key);
+  if (bounds.fromKey !== undefined) add("k >= ?", bounds.fromKey);
+  if (bounds.toKey !== undefined) add("k < ?", bounds.toKey);
+  if (order === "k, w" && bounds.fromMs !== undefined) add("w >= ?", bounds.fromMs);
+  if (order === "k, w" && bounds.toMs !== undefined) add("w < ?", bounds.toMs);
+  return { terms, values };
 }
 
 /** As `SqliteWindowStore` names them. */

@@ -12,7 +12,8 @@ export const total: Serde<Total> = {
   deserialize: (bytes) => JSON.parse(Buffer.from(bytes).toString()) as Total,
 };
 
-export function windowSpec(name = "spend", retentionMs = 120_000): StoreSpec {
+/** Windows that do not overlap have their rows by start, others by key. */
+export function windowSpec(name = "spend", retentionMs = 120_000, advanceMs?: number): StoreSpec {
   return {
     kind: "window",
     name,
@@ -20,6 +21,7 @@ export function windowSpec(name = "spend", retentionMs = 120_000): StoreSpec {
     value: total as Serde<unknown>,
     changelog: true,
     sizeMs: 30_000,
+    advanceMs,
     retentionMs,
   };
 }
@@ -59,4 +61,6 @@ export interface StorePlace {
   readonly remove: (file: string) => void;
   /** Whether what was applied is there again after a close. */
   readonly durable: boolean;
+  /** Of the window store. */
+  readonly advanceMs?: number;
 }

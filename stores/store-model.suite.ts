@@ -203,13 +203,14 @@ class ModelRun {
 }
 
 export function modelRules(place: StorePlace): void {
+  const stores = [windowSpec("spend", 120_000, place.advanceMs)];
   const run = (
     steps: readonly Step[],
     cacheBytesMax: number,
     then: (run: ModelRun) => void = () => undefined,
   ): void => {
     const file = place.make();
-    const modelRun = new ModelRun(() => openTaskState({ file, stores: [windowSpec()], cacheBytesMax }), place.durable);
+    const modelRun = new ModelRun(() => openTaskState({ file, stores, cacheBytesMax }), place.durable);
     try {
       for (const each of steps) modelRun.run(each);
       modelRun.run({ kind: "range", fromMs: -1_000_000, toMs: 1_000_000 });
@@ -234,7 +235,7 @@ export function modelRules(place: StorePlace): void {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), (steps) =>
         run(steps, 1_500, ({ state, model, changelog }) => {
-          const restored = openTaskState({ file: ":memory:", stores: [windowSpec()] });
+          const restored = openTaskState({ file: ":memory:", stores });
           const cut = state.changelogCuts().spend ?? 0;
           restored.restore("spend", changelog.slice(cut), changelog.length);
           // The original keeps what nobody expired; restore expires by the newest window it sees.

@@ -20,7 +20,11 @@ export function storeSuite(name: string, place: StorePlace): void {
     let state: TaskState;
     const opened: TaskState[] = [];
     const open = (options: Partial<TaskStateOptions> = {}): TaskState => {
-      state = openTaskState({ file, stores: [windowSpec(), keyValueSpec()], ...options });
+      state = openTaskState({
+        file,
+        stores: [windowSpec("spend", 120_000, place.advanceMs), keyValueSpec()],
+        ...options,
+      });
       opened.push(state);
       return state;
     };

@@ -95,6 +95,7 @@ function windowAggregate(
       value,
       changelog,
       sizeMs: windows.sizeMs,
+      advanceMs: windows.advanceMs,
       retentionMs,
       fields: aggregation.fields,
       result: aggregation.result,
@@ -108,7 +109,7 @@ function suppress(graph: Graph, node: NodeOf<"suppress">): ChosenProcessor {
   const source = windowedSource(graph, node.id);
   if (source === undefined)
     throw new RangeError("suppress stands below a windowed aggregate: validate() has seen to that");
-  const { sizeMs, graceMs } = source.windows;
+  const { sizeMs, advanceMs, graceMs } = source.windows;
   return {
     create: suppressProcessor({ store: node.store, sizeMs, graceMs }),
     store: {
@@ -118,6 +119,7 @@ function suppress(graph: Graph, node: NodeOf<"suppress">): ChosenProcessor {
       value: node.value,
       changelog: node.changelog,
       sizeMs,
+      advanceMs,
       retentionMs: sizeMs + graceMs,
     },
     timed: true,

@@ -26,6 +26,8 @@ export interface KeyValueStoreSpec extends StoreSpecBase {
 export interface WindowStoreSpec extends StoreSpecBase {
   readonly kind: "window";
   readonly sizeMs: number;
+  /** From one window's start to the next one's; undefined where windows may start at any time. */
+  readonly advanceMs?: number | undefined;
   /** How long after its start a window is kept, by stream time; at least size + grace. */
   readonly retentionMs: number;
 }
