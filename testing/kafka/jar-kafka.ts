@@ -47,5 +47,6 @@ export async function startJarKafka(options: LocalKafkaOptions = {}): Promise<Lo
 }
 
 export function clusterId(): string {
-  return randomBytes(16).toString("base64url");
+  // One that begins with a dash is a flag to Kafka's tools: one start in 64 would fail.
+  return randomBytes(16).toString("base64url").replace(/^-/, "_");
 }
