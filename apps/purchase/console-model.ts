@@ -1,7 +1,7 @@
 import { GRACE_MS, WINDOW_MS } from "./model.js";
 import type { AggregateRow } from "./output.js";
 import { Sampler } from "./sampler.js";
-import { formatCents, formatClock, formatCount, formatDuration, printable } from "./text.js";
+import { counted, formatCents, formatClock, formatCount, formatDuration, printable } from "./text.js";
 
 export type LineKind = "purchase" | "late" | "expired" | "dead letter";
 
@@ -135,19 +135,30 @@ export class ConsoleModel {
 
 /** What a line shows of a purchase. Whatever is not there or is something else is shown as `?`: this is no judge. */
 export function purchaseText(value: unknown, eventTimeMs: number | undefined): string {
+  return partsOf(value, eventTimeMs).join("  ");
+}
+
+/** How late it came stands before the goods: it is what a narrow terminal must not cut off. */
+export function lateText(value: unknown, eventTimeMs: number, ingestionTimeMs: number): string {
+  const [who, what] = partsOf(value, eventTimeMs);
+  const lateness = `${formatDuration(ingestionTimeMs - eventTimeMs)} late`;
+  return [who, lateness.padStart(LATENESS_WIDTH), what].join("  ");
+}
+
+/** `59m 59s late`. */
+const LATENESS_WIDTH = 12;
+
+function partsOf(value: unknown, eventTimeMs: number | undefined): readonly [who: string, what: string] {
   const fields = typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
   const field = (name: string): string => printable(String(fields[name] ?? "?"));
   const amount = typeof fields.amount === "number" ? formatCents(Math.round(fields.amount * 100)) : "?";
   const time = eventTimeMs === undefined ? "?           " : formatClock(eventTimeMs, { milliseconds: true });
-  return `${time}  ${field("user_id").padEnd(12)} ${amount.padStart(12)}  ${field("quantity")} × ${field("goods")}`;
-}
-
-export function lateText(value: unknown, eventTimeMs: number, ingestionTimeMs: number): string {
-  return `${purchaseText(value, eventTimeMs)}  ${formatDuration(ingestionTimeMs - eventTimeMs)} late`;
+  const who = `${time}  ${field("user_id").padEnd(12)} ${amount.padStart(12)}`;
+  return [who, `${field("quantity")} × ${field("goods")}`];
 }
 
 export function windowText(row: WindowRow): string {
   const { startMs, users, purchases, late, cents } = row;
-  const counts = `${formatCount(purchases)} purchases of ${formatCount(users)} users, ${formatCount(late)} late, ${formatCents(cents)}`;
+  const counts = `${counted(purchases, "purchase")} of ${counted(users, "user")}, ${formatCount(late)} late, ${formatCents(cents)}`;
   return `${formatClock(startMs).slice(0, 5)}–${formatClock(startMs + WINDOW_MS).slice(0, 5)}  ${counts}, closes in ${formatDuration(row.closesInMs)}`;
 }

@@ -6,7 +6,7 @@ import { ConsoleModel } from "./console-model.js";
 import type { ReadRecord } from "./reader.js";
 import { Sampler } from "./sampler.js";
 import { frame } from "./screen.js";
-import { printable } from "./text.js";
+import { clip, joined, printable } from "./text.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const MINUTE = 60_000;
@@ -85,10 +85,10 @@ describe("in a pipe", () => {
     console.stop();
     expect(stream.lines).toEqual([
       "purchase     12:00:01.500  ann                  2.50  2 × tea",
-      "late         12:00:01.500  ann                  2.50  2 × tea  40m 00s late",
+      "late         12:00:01.500  ann                  2.50  40m 00s late  2 × tea",
       "expired      12:00:01.500  ann                  2.50  2 × tea",
       "dead letter  Unexpected token: no JSON",
-      "window       12:00–12:05  3 purchases of 1 users, 1 late, 59.97, closes in 1h 04m",
+      "window       12:00–12:05  3 purchases of 1 user, 1 late, 59.97, closes in 1h 04m",
     ]);
     expect(stream.text).not.toContain("\u001b");
   });
@@ -119,7 +119,7 @@ describe("in a pipe", () => {
 
 describe("on a terminal", () => {
   const colors = pc.createColors(false);
-  const facts = { perSecond: 0, skippedPerSecond: 0, notice: undefined };
+  const facts = { perSecond: 0, skippedPerSecond: 0, notice: undefined, about: undefined };
 
   function filled(): ConsoleModel {
     const model = new ConsoleModel();
@@ -158,6 +158,35 @@ describe("on a terminal", () => {
     expect(narrow).toMatch(/window \(UTC\) +purchases\n/);
   });
 
+  test("the title leaves out what does not fit, and cuts no number", () => {
+    const firstLine = (columns: number) => frame(filled(), facts, { columns, rows: 24 }, colors).split("\n")[0];
+    expect(firstLine(120)).toBe("30 purchases · 0/s · 9 late · 0 expired · 0 dead letters · event time 13:00:00");
+    expect(firstLine(60)).toBe("30 purchases · 0/s · 9 late · 0 expired · 0 dead letters");
+    expect(firstLine(40)).toBe("30 purchases · 0/s · 9 late · 0 expired");
+    expect(firstLine(39)).toBe("30 purchases · 0/s · 9 late");
+  });
+
+  test("the page's address stays in sight, and takes no line from the others", () => {
+    const size = { columns: 80, rows: 24 };
+    const [without, within] = [undefined, "page at http://127.0.0.1:8080/"].map((about) =>
+      frame(filled(), { ...facts, about }, size, colors).split("\n"),
+    );
+    expect(within?.[1]).toBe("page at http://127.0.0.1:8080/");
+    expect(within?.length).toBe(without?.length);
+  });
+
+  test("characters that take two columns are counted as two, so that no line wraps", () => {
+    expect(clip("東京 tower", 6)).toBe("東京 …");
+    expect(clip("東京 tower", 10)).toBe("東京 tower");
+    expect(clip("cafe\u0301", 4)).toBe("cafe\u0301");
+    expect(clip("tea 🍵🍵", 6)).toBe("tea …");
+  });
+
+  test("a summary breaks between its parts only", () => {
+    expect(joined(["1 produced", "2 late", "3 expired"], 20)).toBe("1 produced · 2 late\n3 expired");
+    expect(joined(["1 produced", "2 late"])).toBe("1 produced · 2 late");
+  });
+
   test("the heading says that the feed is a sample", () => {
     const text = frame(
       filled(),
@@ -179,7 +208,7 @@ describe("on a terminal", () => {
     console.stop();
     expect(stream.text).toContain("\u001b[");
     expect(stream.text).toContain("waiting for topic late-purchases\n");
-    expect(stream.text.match(/1 purchases/g)?.length).toBeGreaterThanOrEqual(1);
+    expect(stream.text.match(/1 purchase /g)?.length).toBeGreaterThanOrEqual(1);
   });
 });
 

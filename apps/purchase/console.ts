@@ -37,6 +37,11 @@ const KINDS: readonly LineKind[] = ["purchase", "late", "expired", "dead letter"
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Where a line must break; infinite where nobody looks. */
+export function widthOf(stream: ConsoleStream, environment: Environment): number {
+  return isTerminal(stream, environment) ? (stream.columns ?? 80) : Number.POSITIVE_INFINITY;
+}
+
 /** True where lines can be drawn over. */
 export function isTerminal(stream: { readonly isTTY?: boolean }, environment: Environment): boolean {
   return stream.isTTY === true && environment.TERM !== "dumb";
@@ -86,6 +91,10 @@ export class LiveConsole implements RecordDisplay {
     this.#view.notice(text);
   }
 
+  about(text: string): void {
+    this.#view.about(text);
+  }
+
   add(record: ReadRecord): void {
     const { inputTopic, outputTopic, lateTopic, expiredTopic, deadLetterTopic } = this.#names;
     if (record.topic === outputTopic) {
@@ -110,6 +119,7 @@ interface View {
   show(line: FeedLine): void;
   print(line: string): void;
   notice(text: string | undefined): void;
+  about(text: string): void;
   finish(): void;
 }
 
@@ -120,6 +130,7 @@ class Terminal implements View {
   readonly #colors: Colors;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #notice: string | undefined;
+  #about: string | undefined;
   #perSecond = 0;
   #skippedPerSecond = 0;
 
@@ -148,6 +159,10 @@ class Terminal implements View {
     this.#notice = text;
   }
 
+  about(text: string): void {
+    this.#about = text;
+  }
+
   finish(): void {
     this.#draw();
     this.#update.done();
@@ -159,7 +174,12 @@ class Terminal implements View {
   }
 
   #draw(): void {
-    const facts = { perSecond: this.#perSecond, skippedPerSecond: this.#skippedPerSecond, notice: this.#notice };
+    const facts = {
+      perSecond: this.#perSecond,
+      skippedPerSecond: this.#skippedPerSecond,
+      notice: this.#notice,
+      about: this.#about,
+    };
     const size = { columns: this.#stream.columns ?? 80, rows: this.#stream.rows ?? 24 };
     this.#update(frame(this.#model, facts, size, this.#colors));
   }
@@ -194,6 +214,10 @@ class PlainLines implements View {
 
   notice(text: string | undefined): void {
     if (text !== undefined) this.print(text);
+  }
+
+  about(text: string): void {
+    this.print(text);
   }
 
   finish(): void {

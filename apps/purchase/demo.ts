@@ -14,6 +14,7 @@ import {
 } from "millrace";
 import type { Dashboard } from "millrace/dashboard";
 import { Account } from "./account.js";
+import { widthOf } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { JsonLines, type RecordDisplay } from "./json-lines.js";
 import { displayOf } from "./live.js";
@@ -23,7 +24,7 @@ import { type SimulatorSettings, seedOf, sendPurchases } from "./produce.js";
 import { pause, type ReadRecord, TopicReader } from "./reader.js";
 import { type ENGINE, HTTP, type JSON_OUTPUT } from "./setting-table.js";
 import type { Values } from "./settings.js";
-import { formatCents, formatCount } from "./text.js";
+import { formatCents, formatCount, joined } from "./text.js";
 import { ensureInputTopic, ensureOutputTopics, type TopicNames } from "./topics.js";
 import { purchaseTopology } from "./topology.js";
 
@@ -105,7 +106,7 @@ class Demo {
       if (state === "ERROR") this.#failed.abort();
     });
     this.#console.start();
-    this.#console.print(`page at http://${endpoints.host}:${endpoints.port}/`);
+    this.#console.about(`page at http://${endpoints.host}:${endpoints.port}/`);
     try {
       await this.#streams.start();
       await this.#produce();
@@ -201,7 +202,7 @@ class Demo {
       `${formatCount(deadLetters)} dead letters`,
       `total ${formatCents(cents)}`,
     ];
-    this.#io.stdout.write(`${parts.join(" · ")}\n`);
+    this.#io.stdout.write(`${joined(parts, widthOf(this.#io.stdout, this.#io.environment))}\n`);
     return isRight ? 0 : 1;
   }
 }

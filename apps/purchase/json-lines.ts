@@ -32,6 +32,8 @@ export interface RecordDisplay {
   print(text: string): void;
   /** What the pipeline is at when it is not just running. */
   notice(text: string | undefined): void;
+  /** What holds all along, as the page's address. */
+  about(text: string): void;
   stop(): void;
 }
 
@@ -67,6 +69,10 @@ export class RecordLines implements RecordDisplay {
 
   notice(text: string | undefined): void {
     if (text !== undefined) this.print(text);
+  }
+
+  about(text: string): void {
+    this.print(text);
   }
 
   stop(): void {

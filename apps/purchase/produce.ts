@@ -2,7 +2,7 @@ import { SingleBar } from "cli-progress";
 import { type Producer, partitionOf } from "millrace";
 import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
-import { isTerminal } from "./console.js";
+import { isTerminal, widthOf } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { JsonLines } from "./json-lines.js";
 import { Pacer } from "./pacer.js";
@@ -12,7 +12,7 @@ import { send } from "./sender.js";
 import type { COMPRESSION, JSON_OUTPUT, REPLICATION, SIMULATOR } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { type SimulatedRecord, Simulator } from "./simulator.js";
-import { formatCount, formatDuration } from "./text.js";
+import { formatCount, formatDuration, joined } from "./text.js";
 import { ensureInputTopic } from "./topics.js";
 
 export type SimulatorSettings = Values<typeof SIMULATOR>;
@@ -128,7 +128,7 @@ export async function produce(settings: ProduceSettings, io: CommandIo): Promise
   }
   const summary = { topic, ...counts, seed, durationMs: Date.now() - startedMs };
   if (settings.json) new JsonLines(io.stdout).write("summary", summaryFields(summary));
-  else io.stdout.write(`${summaryText(summary)}\n`);
+  else io.stdout.write(`${joined(summaryParts(summary), widthOf(io.stdout, io.environment))}\n`);
   return 0;
 }
 
@@ -146,7 +146,7 @@ function summaryFields({ topic, sent, late, expired, invalid, seed, durationMs }
   return { topic, produced: sent, late, expired, invalid, seed, seconds: durationMs / 1_000 };
 }
 
-function summaryText({ topic, sent, late, expired, invalid, seed, durationMs }: Summary): string {
+function summaryParts({ topic, sent, late, expired, invalid, seed, durationMs }: Summary): readonly string[] {
   return [
     `${formatCount(sent)} produced to ${topic}`,
     `${formatCount(late)} late`,
@@ -154,7 +154,7 @@ function summaryText({ topic, sent, late, expired, invalid, seed, durationMs }: 
     `${formatCount(invalid)} invalid`,
     `seed ${seed}`,
     formatDuration(durationMs),
-  ].join(" · ");
+  ];
 }
 
 interface Progress {

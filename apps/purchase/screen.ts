@@ -2,7 +2,7 @@ import Table from "cli-table3";
 import type { Colors } from "picocolors/types.js";
 import { type ConsoleModel, LINES_PER_SECOND, type LineKind, type WindowRow } from "./console-model.js";
 import { WINDOW_MS } from "./model.js";
-import { clip, formatCents, formatClock, formatCount, formatDuration } from "./text.js";
+import { clip, columnsOf, counted, formatCents, formatClock, formatCount, formatDuration, joined } from "./text.js";
 
 export interface ScreenSize {
   readonly columns: number;
@@ -61,6 +61,8 @@ export interface FrameFacts {
   readonly skippedPerSecond: number;
   /** What the pipeline is at when it is not just running, as `restoring 12 of 90`. */
   readonly notice: string | undefined;
+  /** What holds all along, as the page's address. */
+  readonly about: string | undefined;
 }
 
 /** One frame of the live console: at most `rows - 1` lines of at most `columns` characters. */
@@ -76,9 +78,9 @@ export function frame(model: ConsoleModel, facts: FrameFacts, size: ScreenSize, 
   const line = (text: string, style: (text: string) => string): string => style(clip(text, width));
   const feed = model.recent("purchase", feedLines);
   return [
-    line(title(model, facts), colors.bold),
+    line(title(model, facts, width), colors.bold),
     ...(facts.notice === undefined ? [] : [line(facts.notice, colors.yellow)]),
-    "",
+    line(facts.about ?? "", colors.dim),
     line(feedHeading(facts), colors.dim),
     ...feed.map((text) => line(text, paint.purchase)),
     ...blanks(feedLines - feed.length),
@@ -99,17 +101,19 @@ export function paints(colors: Colors): Record<LineKind, (text: string) => strin
   return { purchase: (text) => text, late: colors.yellow, expired: colors.magenta, "dead letter": colors.red };
 }
 
-function title(model: ConsoleModel, { perSecond }: FrameFacts): string {
+/** Whole numbers or none: what does not fit leaves, the last of the list first. */
+function title(model: ConsoleModel, { perSecond }: FrameFacts, width: number): string {
   const { counts } = model;
-  const time = model.streamTimeMs < 0 ? "" : ` · event time ${formatClock(model.streamTimeMs)}`;
-  const numbers = [
-    `${formatCount(counts.purchase)} purchases`,
+  const parts = [
+    counted(counts.purchase, "purchase"),
     `${formatCount(perSecond)}/s`,
     `${formatCount(counts.late)} late`,
     `${formatCount(counts.expired)} expired`,
-    `${formatCount(counts["dead letter"])} dead letters`,
+    counted(counts["dead letter"], "dead letter"),
+    ...(model.streamTimeMs < 0 ? [] : [`event time ${formatClock(model.streamTimeMs)}`]),
   ];
-  return numbers.join(" · ") + time;
+  while (parts.length > 1 && columnsOf(joined(parts)) > width) parts.pop();
+  return joined(parts);
 }
 
 function feedHeading({ perSecond, skippedPerSecond }: FrameFacts): string {

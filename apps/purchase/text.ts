@@ -39,8 +39,43 @@ export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029]/gu, "�");
 }
 
-/** Cut to this many characters, with an ellipsis where something is missing. */
+const WIDE =
+  /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60]/u;
+const COMBINING = /\p{M}/u;
+
+/** Columns that a terminal takes for text: two for East Asian characters and emoji, none for what combines with the one before. */
+export function columnsOf(text: string): number {
+  let columns = 0;
+  for (const character of text) columns += COMBINING.test(character) ? 0 : WIDE.test(character) ? 2 : 1;
+  return columns;
+}
+
+/** Cut to this many columns of a terminal, with an ellipsis where something is missing. */
 export function clip(text: string, width: number): string {
-  const characters = [...text];
-  return characters.length <= width ? text : `${characters.slice(0, Math.max(0, width - 1)).join("")}…`;
+  if (columnsOf(text) <= width) return text;
+  let clipped = "";
+  let columns = 1;
+  for (const character of text) {
+    columns += columnsOf(character);
+    if (columns > width) break;
+    clipped += character;
+  }
+  return `${clipped}…`;
+}
+
+/** Joined with dots, in lines that break between two of them; one line where `width` is infinite. */
+export function joined(parts: readonly string[], width = Number.POSITIVE_INFINITY): string {
+  const lines: string[] = [];
+  for (const part of parts) {
+    const line = lines.at(-1);
+    const longer = line === undefined ? part : `${line} · ${part}`;
+    if (line === undefined || columnsOf(longer) > width) lines.push(part);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines.join("\n");
+}
+
+/** `1 user`, `1,000 users`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
