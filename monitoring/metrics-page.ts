@@ -26,6 +26,11 @@ new KafkaStreams(topology, { applicationId: "purchases", transport, metrics });
 
 Its other metrics and its default labels stay as they are. One registry takes one application.
 
+## Of the process
+
+\`run\` adds what prom-client collects by itself, with the label \`application_id\`: \`process_cpu_seconds_total\`, \`process_resident_memory_bytes\`, \`nodejs_eventloop_lag_p99_seconds\`, \`nodejs_gc_duration_seconds\` and
+others. CPU and resident memory are those of all threads, event loop and garbage collection of the main thread. A registry of your own that has them stays as it is.
+
 ## All of them
 `;
 

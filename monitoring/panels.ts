@@ -26,6 +26,8 @@ const rate = (metric: string, by: string, more = ""): string =>
   `sum by (${by}) (rate(${of(metric, more)}[$__rate_interval]))`;
 const quantile = (share: number, metric: string, by = ""): string =>
   `histogram_quantile(${share}, ${rate(`${metric}_bucket`, by === "" ? "le" : `${by}, le`)})`;
+/** Of the process, as prom-client names them. */
+const ofProcess = (metric: string): string => `${metric}{${OWN}}`;
 const one = (expr: string, legend = ""): readonly Query[] => [{ expr, legend }];
 const quantiles = (metric: string): readonly Query[] =>
   [0.5, 0.95, 0.99].map((share) => ({ expr: quantile(share, metric), legend: `p${share * 100}` }));
@@ -159,6 +161,30 @@ export const ROWS: readonly Row[] = [
         { expr: `sum by (store) (${of("restore_remaining_records")})`, legend: "{{store}}" },
       ]),
       plot("Restored records/s", "By store.", "short", one(rate("restored_records_total", "store"), "{{store}}")),
+    ],
+  },
+  {
+    title: "Processes",
+    panels: [
+      plot("CPU", "Cores in use, all threads together.", "none", [
+        {
+          expr: `sum by (instance) (rate(${ofProcess("process_cpu_seconds_total")}[$__rate_interval]))`,
+          legend: "{{instance}}",
+        },
+      ]),
+      plot("Memory", "What the system holds for the process, and the heap of its main thread.", "bytes", [
+        { expr: `sum by (instance) (${ofProcess("process_resident_memory_bytes")})`, legend: "{{instance}}" },
+        { expr: `sum by (instance) (${ofProcess("nodejs_heap_size_used_bytes")})`, legend: "{{instance}} heap" },
+      ]),
+      plot("Event loop lag, p99", "How late timers of the main thread are.", "s", [
+        { expr: `max by (instance) (${ofProcess("nodejs_eventloop_lag_p99_seconds")})`, legend: "{{instance}}" },
+      ]),
+      plot("Garbage collection", "Share of the main thread's time, by kind.", "percentunit", [
+        {
+          expr: `sum by (instance, kind) (rate(${ofProcess("nodejs_gc_duration_seconds_sum")}[$__rate_interval]))`,
+          legend: "{{instance}} {{kind}}",
+        },
+      ]),
     ],
   },
 ];

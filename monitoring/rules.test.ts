@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { StreamsMetrics } from "../metrics/metrics.js";
+import { addProcessMetrics, PROCESS_METRICS } from "../metrics/process-metrics.js";
 import { METRICS } from "../metrics/table.js";
 import { ROWS } from "./panels.js";
 
@@ -49,6 +50,7 @@ describe("Prometheus", () => {
 
   test("finds nothing to say about the metrics", async () => {
     const metrics = new StreamsMetrics({ applicationId: "app" });
+    addProcessMetrics(metrics.registry, "app");
     expect(promtool(["check", "metrics"], await metrics.text())).toBe("");
   });
 });
@@ -59,6 +61,8 @@ describe("expressions", () => {
   test.each(expressions.map(({ expr }) => expr))("name metrics that there are: %s", (expr) => {
     const names = [...expr.matchAll(/(?<![\w:])millrace_([a-z_]+)/g)].map(([, name = ""]) => name);
     const recorded = [...expr.matchAll(/[a-z_]+:[a-z_]+:[a-z0-9]+/g)].map(([name]) => name);
+    const processNames = [...expr.matchAll(/\b(process|nodejs)_[a-z0-9_]+/g)].map(([name]) => name);
+    for (const name of processNames) expect(PROCESS_METRICS).toContain(name.replace(/_sum$/, ""));
     for (const name of names) expect(Object.keys(METRICS)).toContain(name.replace(/_(bucket|count|sum)$/, ""));
     for (const name of recorded) expect(rules.map(({ record }) => record)).toContain(name);
   });

@@ -1,3 +1,4 @@
+import { addProcessMetrics } from "../metrics/process-metrics.js";
 import { StreamsError } from "../topology/errors.js";
 import type { ProcessorTopology } from "../topology/processor-topology.js";
 import type { StreamsConfig } from "./config.js";
@@ -32,6 +33,7 @@ export async function run(
 ): Promise<number> {
   const logger: Logger = config.logger ?? silentLogger;
   const streams = new KafkaStreams(topology, config);
+  addProcessMetrics(streams.metrics.registry, config.applicationId);
   const stopListening = closeOnSignal(streams, logger);
   let endpoints: HttpEndpoints | undefined;
   try {
