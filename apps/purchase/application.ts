@@ -36,6 +36,7 @@ export default defineApplication(import.meta.url, (settings: PipelineSettings, {
       bufferedBytesMax: settings.bufferedBytesMax,
       autoOffsetReset: settings.autoOffsetReset,
       onClose: settings.onClose,
+      onThreadFailure: () => settings.onThreadFailure,
       standbyReplicas: settings.standbyReplicas,
     },
   };

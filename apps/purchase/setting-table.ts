@@ -192,6 +192,12 @@ export const INSTANCE = {
     "leave",
     "stay keeps this member's partitions for a rolling restart",
   ),
+  onThreadFailure: setting(
+    "ON_THREAD_FAILURE",
+    oneOf("shutdown-client", "replace-thread"),
+    "shutdown-client",
+    "after an error that no new session can mend: end, or begin again up to five times",
+  ),
 };
 
 export const FORMAT = {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import application from "./application.js";
 import {
   COMPRESSION,
   CONNECTION,
@@ -83,6 +84,7 @@ test("without anything set, every setting has its documented default", () => {
     bufferedBytesMax: 33_554_432,
     autoOffsetReset: "earliest",
     onClose: "leave",
+    onThreadFailure: "shutdown-client",
     inputTopic: "purchases",
     outputTopic: "purchase-aggregates",
     lateTopic: "late-purchases",
@@ -149,6 +151,7 @@ test.each([
   ["BUFFERED_BYTES_MAX", "1KiB"],
   ["AUTO_OFFSET_RESET", "none"],
   ["ON_CLOSE", "go"],
+  ["ON_THREAD_FAILURE", "restart"],
   ["INPUT_TOPIC", "."],
   ["OUTPUT_TOPIC", "täglich"],
   ["FORMAT", "xml"],
@@ -168,6 +171,11 @@ test.each([
 test("threads are a number, or one for each core", () => {
   expect(read({ THREADS: "3" }).threads).toBe(3);
   expect(read({ THREADS: "auto" }).threads).toBe("auto");
+});
+
+test.each(["shutdown-client", "replace-thread"] as const)("a thread that fails for good is given %s", (action) => {
+  const { config } = application(read({ ON_THREAD_FAILURE: action, KAFKA_BROKERS: "one:9092" }));
+  expect(config.onThreadFailure?.(new Error("broken"))).toBe(action);
 });
 
 test("avro needs a registry, and its user a password", () => {
