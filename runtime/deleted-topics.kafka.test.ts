@@ -61,6 +61,31 @@ test("an input deleted while it runs is waited for, and one made anew is refused
   expect(failure.message).toContain(`topic ${input} was deleted and made again`);
 });
 
+test("an input that no state depends on, deleted and made anew between two reads, is refused as well", async () => {
+  const application = await Application.open();
+  const { probe } = application;
+  const input = await application.topic("in", 1);
+  const output = await application.topic("out", 1);
+  const builder = new StreamsBuilder();
+  builder.stream(input, { key: string, value: string }).to(output);
+  const instance = await (await application.start(builder.build())).runs(1);
+  await probe.write(input, RECORDS);
+  await probe.caughtUp(application.id, input);
+  const { topics } = probe.transport;
+  const idOf = async (): Promise<string | undefined> => (await topics.describe([input]))[0]?.topicId;
+  const before = await idOf();
+  await topics.delete([input]);
+  await eventually("it is made anew", async () => {
+    await application.topic("in", 1);
+    return ![before, undefined].includes(await idOf());
+  });
+  // As many as the old one had: its offsets would fit, and these be passed over.
+  await probe.write(input, RECORDS);
+  const failure = await instance.failure();
+  expect(failure.code).toBe("SOURCE_TOPIC_MADE_ANEW");
+  expect(failure.message).toContain(`topic ${input} was deleted and made again`);
+});
+
 describe("deleted while it runs, it is named with the way out, and is not made anew and empty:", () => {
   test("a changelog", async () => {
     const { application, topology, instance, changelog, remove, write } = await running();

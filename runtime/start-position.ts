@@ -94,14 +94,16 @@ function offsetOf(source: SourcePosition, facts: StartFacts): number {
 }
 
 function offsetInNewTopic({ topic, logStart, logEnd }: SourcePosition, facts: StartFacts): number {
-  if (facts.onOffsetOutOfRange === "fail") {
-    throw new FatalError(
-      "SOURCE_TOPIC_MADE_ANEW",
-      `topic ${topic} was deleted and made again since task ${facts.task} read it: the offsets of the old one say nothing ` +
-        "about it. Set onOffsetOutOfRange to earliest or latest to go on with the state there is, or reset the application",
-    );
-  }
+  if (facts.onOffsetOutOfRange === "fail") throw sourceMadeAnew(topic, `task ${facts.task}`);
   return facts.onOffsetOutOfRange === "earliest" ? logStart : logEnd;
+}
+
+export function sourceMadeAnew(topic: string, reader: string): FatalError {
+  return new FatalError(
+    "SOURCE_TOPIC_MADE_ANEW",
+    `topic ${topic} was deleted and made again since ${reader} read it: the offsets of the old one say nothing ` +
+      "about it. Set onOffsetOutOfRange to earliest or latest to go on with the state there is, or reset the application",
+  );
 }
 
 /** The marker that ends a transaction takes an offset of its own: the last commit of a task leaves its file that much short of the end. */

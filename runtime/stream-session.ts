@@ -13,7 +13,7 @@ import { Membership } from "./membership.js";
 import { overtakenTasks } from "./overtaken-tasks.js";
 import { prepareSerdes } from "./prepare-serdes.js";
 import { prepareTopics } from "./prepare-topics.js";
-import { SourceWatch } from "./source-watch.js";
+import { refuseMadeAnew, type SourceChange, SourceWatch } from "./source-watch.js";
 import { type StandbyProgress, StandbyTasks } from "./standby-tasks.js";
 import type { StreamTask } from "./task.js";
 import { type RestoreProgress, type StoreRestoreProgress, TaskOpener } from "./task-opener.js";
@@ -21,7 +21,7 @@ import { TaskOpening } from "./task-opening.js";
 import { TaskSet } from "./task-set.js";
 import { type FailurePhase, ThreadClock } from "./thread-clock.js";
 import { TopicDirectory } from "./topic-directory.js";
-import type { Producer, TransactionalProducer } from "./transport.js";
+import type { Producer, TopicDescription, TransactionalProducer } from "./transport.js";
 import { Wakeup } from "./wakeup.js";
 
 /** `waiting`: for a source topic that does not exist yet. */
@@ -37,6 +37,8 @@ export interface StreamSessionOptions {
   readonly thread?: number;
   /** Internal topics that earlier sessions of the thread had; this one adds its own. */
   readonly seenTopics?: Set<string>;
+  /** Ids of the source topics that earlier sessions of the thread read; this one adds its own. */
+  readonly seenSources?: Map<string, string>;
 }
 
 /** One synchronous stretch of processing: worth the trip through the event loop, and short enough for heartbeats and sockets. */
@@ -181,11 +183,12 @@ export class StreamSession {
   async run(): Promise<void> {
     try {
       if (!(await this.#sourcesExist())) return;
+      refuseMadeAnew(this.#sourceTopics, this.#options.seenSources ?? new Map(), this.#config);
       await this.#config.onSourcesFound();
       const { topology, files, seenTopics = new Set() } = this.#options;
       await prepareSerdes(topology);
       this.#taskCounts = await prepareTopics(topology, this.#names, this.#directory, this.#config, files, seenTopics);
-      this.#watchSources();
+      this.#sources.begin(this.#sourceTopics);
       await this.#transactions.initialize();
       while (!this.#closing) {
         await this.#join();
@@ -218,17 +221,17 @@ export class StreamSession {
     return false;
   }
 
-  #watchSources(): void {
-    const topics = sourceTopics(this.#options.topology);
-    this.#sources.begin(new Map(topics.map((topic) => [topic, this.#directory.partitionCount(topic) ?? 0])));
+  /** As they were when this session found them. */
+  get #sourceTopics(): readonly TopicDescription[] {
+    return sourceTopics(this.#options.topology).flatMap((topic) => this.#directory.get(topic) ?? []);
   }
 
   /** A static member that only came back would be given its old tasks, without anybody asking how many there are now. */
-  async #leaveForNewTasks(): Promise<unknown> {
-    await this.#settle();
+  async #leaveForNewTasks({ error, isMadeAnew }: SourceChange): Promise<FencedError> {
+    if (!isMadeAnew) await this.#settle();
     this.#tasks.closeAll();
     await this.#membership.leave();
-    return this.#sources.tick();
+    return error;
   }
 
   // ---- joining ----
@@ -290,7 +293,8 @@ export class StreamSession {
       }
       this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
       this.#maintenance.tick(this.#tasks.all);
-      if (this.#sources.tick() !== undefined) throw await this.#leaveForNewTasks();
+      const change = this.#sources.tick();
+      if (change !== undefined) throw await this.#leaveForNewTasks(change);
       const processed = this.#commits.isHoldingBack ? 0 : this.#tasks.process(SLICE_MS);
       this.#commits.tick(this.#membership.group, { isDrained: processed === 0 && this.#tasks.isCaughtUp });
       if (processed > 0) await new Promise((resolve) => setImmediate(resolve));

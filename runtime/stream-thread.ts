@@ -27,6 +27,7 @@ const NOTHING = { tasks: [], standbys: [], restoring: [], restoringStores: [] } 
 export class StreamThread {
   readonly #options: StreamSessionOptions;
   readonly #seenTopics = new Set<string>();
+  readonly #seenSources = new Map<string, string>();
   readonly #wakeup = new Wakeup();
   #session: StreamSession | undefined;
   #recovering: string | undefined;
@@ -74,7 +75,8 @@ export class StreamThread {
     const attempts = new Attempts();
     while (!this.#closing) {
       let backoffMs: number;
-      const session = new StreamSession({ ...this.#options, seenTopics: this.#seenTopics });
+      const seen = { seenTopics: this.#seenTopics, seenSources: this.#seenSources };
+      const session = new StreamSession({ ...this.#options, ...seen });
       this.#session = session;
       try {
         await session.run();
