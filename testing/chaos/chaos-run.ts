@@ -11,6 +11,7 @@ import { Load } from "./load.js";
 import { LogReader } from "./log-reader.js";
 import { Namespaces } from "./namespaces.js";
 import { type Guarantee, Oracle, type OutputTopics } from "./oracle.js";
+import { whereabouts } from "./whereabouts.js";
 
 export interface ChaosOptions {
   readonly guarantee: Guarantee;
@@ -33,9 +34,13 @@ export type ChaosEvent =
 export interface ChaosResult {
   readonly faults: ReadonlyMap<FaultKind, number>;
   readonly differences: readonly string[];
+  /** Of the first differences: where the log has what they are about, and what the instances said last. */
+  readonly details: readonly string[];
   readonly inputs: number;
   readonly outputs: number;
   readonly repeats: number;
+  /** The longest that an instance took to end after a SIGTERM. */
+  readonly slowestCloseMs: number;
   /** Where everything stands that was left of the run: after differences it is kept. */
   readonly directory: string;
 }
@@ -45,6 +50,9 @@ const USERS = 500;
 const SESSION_TIMEOUT_MS = 4_000;
 const MEAN_GAP_MS = 3_000;
 const SETTLE_SECONDS = 150;
+const LINES_SHOWN = 40;
+/** So many of them are looked up in the log. */
+const LOOKED_UP_MAX = 10;
 const TOPICS: OutputTopics = {
   input: "purchases",
   aggregates: "purchase-aggregates",
@@ -67,6 +75,7 @@ export class ChaosRun {
   readonly #random: Random;
   readonly #done = new Map<FaultKind, number>();
   readonly #findings: string[] = [];
+  readonly #details: string[] = [];
   #reader: LogReader | undefined;
   #atWork = new Set<Promise<void>>();
   #ended = false;
@@ -146,8 +155,9 @@ export class ChaosRun {
     await this.#fleet.close();
     return {
       faults: this.#done,
-      differences: this.#findings,
+      ...{ differences: this.#findings, details: this.#details },
       ...{ inputs: this.#oracle.inputs, outputs: this.#oracle.outputs, repeats: this.#oracle.repeats },
+      slowestCloseMs: this.#fleet.slowestCloseMs,
       directory: this.#directory,
     };
   }
@@ -204,6 +214,7 @@ export class ChaosRun {
       return false;
     }
     for (const difference of this.#oracle.differences()) this.#found(difference);
+    if (this.#findings.length > 0) await this.#lookUp();
     const { inputs, outputs } = this.#oracle;
     const seconds = ((performance.now() - beganMs) / 1_000).toFixed(1);
     const { faults, differences } = this.status;
@@ -211,6 +222,19 @@ export class ChaosRun {
     this.#options.onEvent?.({ kind: "round", number: round, text });
     // What differs once differs for ever: nothing is learnt from going on.
     return differences === 0;
+  }
+
+  /** What a log on the machine of a run that is over cannot be asked any more. */
+  async #lookUp(): Promise<void> {
+    const ids = new Set([...this.#oracle.differing].slice(0, LOOKED_UP_MAX));
+    try {
+      const places = await whereabouts(this.#transport, Object.values(TOPICS), (one) => this.#oracle.idsOf(one), ids);
+      this.#details.push(...places);
+    } catch (error) {
+      this.#details.push(`the log could not be asked about it: ${String(error)}`);
+    }
+    for (const instance of this.#fleet.instances)
+      this.#details.push(`instance ${instance.number} said last:`, ...instance.lastLines(LINES_SHOWN));
   }
 
   #found(text: string): void {

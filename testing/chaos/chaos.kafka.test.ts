@@ -26,16 +26,20 @@ test.each<[Guarantee, number]>([
     const withCuts = await canCut();
     console.log(`chaos under ${guarantee}: again with SEED=${seed}${withCuts ? "" : ". NO CONNECTION IS CUT"}`);
     const events: string[] = [];
-    const onEvent = ({ text }: { readonly text: string }): void => void events.push(text);
+    // With the time of day: the log's records and the instances' lines have theirs.
+    const onEvent = ({ text }: { readonly text: string }): void =>
+      void events.push(`${new Date().toISOString()} ${text}`);
     const run = await ChaosRun.open({ seed, guarantee, durationMs, roundMs: 40_000, withCuts, onEvent });
     try {
-      const { differences, faults, inputs, outputs, directory } = await run.run();
-      const told = differences.length === 0 ? "" : `\n${events.join("\n")}\nlogs and state: ${directory}`;
+      const { differences, details, faults, inputs, outputs, slowestCloseMs, directory } = await run.run();
+      const told =
+        differences.length === 0 ? "" : `\n${[...events, ...details].join("\n")}\nlogs and state: ${directory}`;
       expect(`${differences.join("\n")}${told}`).toBe("");
       expect([...faults.values()].reduce((sum, times) => sum + times, 0)).toBeGreaterThan(durationMs / 10_000);
       expect(inputs).toBeGreaterThan(durationMs / 10);
       expect(outputs).toBeGreaterThan(inputs / 10);
       console.log(`faults ${[...faults].map(([kind, times]) => `${kind} ${times}`).join(", ")}; ${inputs} records`);
+      console.log(`the slowest SIGTERM took ${(slowestCloseMs / 1_000).toFixed(1)} s`);
     } finally {
       await run.close();
     }

@@ -76,15 +76,18 @@ async function chaos(options: Options): Promise<number> {
   }
 }
 
-function told({ faults, differences, inputs, outputs, repeats, directory }: ChaosResult, options: Options): number {
+function told(result: ChaosResult, options: Options): number {
+  const { faults, differences, details, inputs, outputs, repeats, slowestCloseMs, directory } = result;
   const table = new Table({ head: ["fault", "times"], style: { head: [], border: [] } });
   for (const kind of FAULTS) table.push([kind, faults.get(kind) ?? 0]);
   console.log(table.toString());
   if (!options.withCuts) console.log("NO CONNECTION WAS CUT: --no-cut");
   for (const difference of differences.slice(0, DIFFERENCES_SHOWN)) console.log(`difference: ${difference}`);
   if (differences.length > DIFFERENCES_SHOWN) console.log(`and ${differences.length - DIFFERENCES_SHOWN} more`);
+  for (const line of details) console.log(line);
   if (differences.length > 0) console.log(`logs and state: ${directory}`);
   console.log(`${inputs} records in, ${outputs} out, ${repeats} of them repeated`);
+  console.log(`the slowest SIGTERM took ${(slowestCloseMs / 1_000).toFixed(1)} s`);
   const total = [...faults.values()].reduce((sum, times) => sum + times, 0);
   console.log(`faults ${total}, differences ${differences.length}`);
   return differences.length === 0 ? 0 : 1;

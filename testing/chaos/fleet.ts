@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,6 +35,10 @@ export class Fleet {
     return this.instances.filter((instance) => instance.state === state && !instance.isBusy);
   }
 
+  get slowestCloseMs(): number {
+    return Math.max(...this.instances.map((instance) => instance.slowestCloseMs));
+  }
+
   async kill(): Promise<void> {
     await Promise.all(this.instances.map((instance) => instance.kill()));
   }
@@ -52,6 +56,8 @@ export class Instance {
   /** A fault is at work on it. */
   isBusy = false;
   starts = 0;
+  /** The longest time from a SIGTERM to its end. */
+  slowestCloseMs = 0;
 
   constructor(
     readonly number: number,
@@ -116,6 +122,7 @@ export class Instance {
     clearTimeout(patience);
     this.state = "down";
     const tookMs = performance.now() - beganMs;
+    this.slowestCloseMs = Math.max(this.slowestCloseMs, tookMs);
     // A process that Node is still starting has no handlers yet: the signal ends it, and it has begun nothing.
     if (end === "SIGTERM" && this.#lastLine().startsWith("----")) return;
     if (end !== 0 || tookMs > CLOSE_MAX_MS) {
@@ -174,8 +181,14 @@ export class Instance {
     }
   }
 
-  #lastLine(): string {
+  /** What it has said last, each line cut to what is read. */
+  lastLines(count: number): string[] {
+    if (!existsSync(this.logFile)) return [];
     const lines = readFileSync(this.logFile, "utf8").trimEnd().split("\n");
-    return (lines.at(-1) ?? "").slice(0, 500);
+    return lines.slice(-count).map((line) => line.slice(0, 500));
+  }
+
+  #lastLine(): string {
+    return this.lastLines(1)[0] ?? "";
   }
 }

@@ -94,6 +94,16 @@ describe("the oracle", () => {
       expect(differences(outputs, guarantee)).not.toEqual([]);
   });
 
+  test("tells of each output what it is about as of the input that it comes from, so that both are found in the log", () => {
+    const oracle = new Oracle(TOPICS, "exactly_once", ({ value }) => String(value) === "no purchase");
+    for (const one of INPUTS) oracle.saw(one);
+    expect(oracle.differences()).toHaveLength(6);
+    const outputs = [aggregate(0, 2, 3.3), LATE_ROW, ...LATE, EXPIRED, DEAD];
+    expect(new Set(outputs.flatMap((one) => oracle.idsOf(one)))).toEqual(oracle.differing);
+    const inputs = new Set(INPUTS.flatMap((one) => oracle.idsOf(one)));
+    expect([...oracle.differing].filter((id) => !inputs.has(id))).toEqual([]);
+  });
+
   const repeated: readonly [what: string, output: LoggedRecord][] = [
     ["an aggregate", aggregate(9, 2, 3.3)],
     ["a late event", LATE[0] as LoggedRecord],

@@ -57,7 +57,9 @@ export class Oracle {
   readonly #shown = new Map<string, Shown>();
   readonly #wanted = { late: new Map() as Counts, expired: new Map() as Counts, deadLetter: new Map() as Counts };
   readonly #seen = { late: new Map() as Counts, expired: new Map() as Counts, deadLetter: new Map() as Counts };
-  readonly #wrongSteps: string[] = [];
+  readonly #wrongSteps: { readonly at: string; readonly text: string }[] = [];
+  /** What the last `differences` were about, as `idsOf` tells it. */
+  readonly differing = new Set<string>();
   inputs = 0;
   outputs = 0;
   /** Outputs that were there before; only `at_least_once` may have any. */
@@ -84,6 +86,33 @@ export class Oracle {
     if (record.topic === deadLetter) this.#sawOnce("deadLetter", `${source(record)} ${identity(record)}`);
   }
 
+  /** What an input or an output is about: an input's outputs are about the same. */
+  idsOf(record: LoggedRecord): readonly string[] {
+    const { input, aggregates, late, expired, deadLetter } = this.#topics;
+    const { topic, partition, offset } = record;
+    switch (topic) {
+      case input: {
+        if (this.#isInvalid(record)) return [`deadLetter ${topic}-${partition}@${offset} ${identity(record)}`];
+        const { transaction_id, user_id, timestamp } = parse<Purchase>(record);
+        const startMs = windowOf(Date.parse(timestamp));
+        const atExpired = `expired ${identity(record)} ${windowText(startMs)}`;
+        return [`late ${transaction_id}`, `aggregate ${user_id}@${startMs}`, atExpired];
+      }
+      case aggregates: {
+        const { user_id, window_start } = parse<Aggregate>(record);
+        return [`aggregate ${user_id}@${Date.parse(window_start)}`];
+      }
+      case late:
+        return [`late ${parse<Purchase>(record).transaction_id}`];
+      case expired:
+        return [`expired ${identity(record)} ${headersOfExpired(record)}`];
+      case deadLetter:
+        return [`deadLetter ${source(record)} ${identity(record)}`];
+      default:
+        return [];
+    }
+  }
+
   #expect(record: LoggedRecord): void {
     this.inputs++;
     const { partition, offset, timestampMs } = record;
@@ -97,10 +126,9 @@ export class Oracle {
     if (isLate) add(this.#wanted.late, transaction_id);
     const streamTimeMs = Math.max(this.#streamTimeMs.get(partition) ?? -1, eventMs);
     this.#streamTimeMs.set(partition, streamTimeMs);
-    const startMs = Math.floor(eventMs / WINDOW_MS) * WINDOW_MS;
+    const startMs = windowOf(eventMs);
     if (startMs + WINDOW_MS + GRACE_MS <= streamTimeMs) {
-      const window = `${new Date(startMs).toISOString()} ${new Date(startMs + WINDOW_MS).toISOString()}`;
-      add(this.#wanted.expired, `${identity(record)} ${window}`);
+      add(this.#wanted.expired, `${identity(record)} ${windowText(startMs)}`);
       return;
     }
     const at = `${user_id}@${startMs}`;
@@ -123,12 +151,14 @@ export class Oracle {
     const before = this.#shown.get(at);
     this.#shown.set(at, { last, partition: record.partition });
     if (before === undefined) return;
-    if (before.partition !== record.partition) this.#wrongSteps.push(`${at} has moved to another partition`);
+    if (before.partition !== record.partition)
+      this.#wrongSteps.push({ at, text: `${at} has moved to another partition` });
     if (last.count > before.last.count) return;
     this.repeats++;
     // Each commit shows a changed window once, and a window only grows.
-    if (this.#guarantee === "exactly_once")
-      this.#wrongSteps.push(`${at}: ${told(last)} after ${told(before.last)}, at ${record.partition}@${record.offset}`);
+    if (this.#guarantee !== "exactly_once") return;
+    const text = `${at}: ${told(last)} after ${told(before.last)}, at ${record.partition}@${record.offset}`;
+    this.#wrongSteps.push({ at, text });
   }
 
   #sawOnce(kind: "late" | "expired" | "deadLetter", id: string): void {
@@ -137,14 +167,20 @@ export class Oracle {
 
   /** Nothing, if all is well. */
   differences(): string[] {
-    const found = [...this.#wrongSteps];
+    this.differing.clear();
+    const found: string[] = [];
+    const differs = (at: string, text: string): void => {
+      this.differing.add(`aggregate ${at}`);
+      found.push(text);
+    };
+    for (const { at, text } of this.#wrongSteps) differs(at, text);
     for (const [at, want] of this.#expected) {
       const has = this.#shown.get(at)?.last;
-      if (has === undefined) found.push(`aggregate of ${at}: missing; expected ${told(want)}`);
-      else if (told(has) !== told(want)) found.push(`aggregate of ${at}: ${told(has)}; expected ${told(want)}`);
+      if (has === undefined) differs(at, `aggregate of ${at}: missing; expected ${told(want)}`);
+      else if (told(has) !== told(want)) differs(at, `aggregate of ${at}: ${told(has)}; expected ${told(want)}`);
     }
     for (const at of this.#shown.keys())
-      if (!this.#expected.has(at)) found.push(`aggregate of ${at}: must not be there`);
+      if (!this.#expected.has(at)) differs(at, `aggregate of ${at}: must not be there`);
     for (const kind of ["late", "expired", "deadLetter"] as const) found.push(...this.#countFaults(kind));
     return found;
   }
@@ -155,10 +191,20 @@ export class Oracle {
     for (const id of new Set([...wanted.keys(), ...seen.keys()])) {
       const [want, has] = [wanted.get(id) ?? 0, seen.get(id) ?? 0];
       const isRight = this.#guarantee === "exactly_once" || want === 0 ? has === want : has >= want;
-      if (!isRight) faults.push(`${kind}: ${id.slice(0, 200)}: expected ${want} times, found ${has} times`);
+      if (isRight) continue;
+      this.differing.add(`${kind} ${id}`);
+      faults.push(`${kind}: ${id.slice(0, 200)}: expected ${want} times, found ${has} times`);
     }
     return faults;
   }
+}
+
+function windowOf(eventMs: number): number {
+  return Math.floor(eventMs / WINDOW_MS) * WINDOW_MS;
+}
+
+function windowText(startMs: number): string {
+  return `${new Date(startMs).toISOString()} ${new Date(startMs + WINDOW_MS).toISOString()}`;
 }
 
 function add(counts: Counts, id: string): number {
