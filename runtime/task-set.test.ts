@@ -1,10 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { StreamTask } from "./task.js";
 import { TaskSet } from "./task-set.js";
 
 /** As much of a task as the set asks for: so many records to process, and as many bytes waiting. */
 class Stub {
   processed = 0;
+  onStep: () => void = () => undefined;
 
   constructor(
     readonly id: string,
@@ -15,6 +16,7 @@ class Stub {
   process(recordsMax: number): number {
     const records = Math.min(recordsMax, this.left);
     this.left -= records;
+    this.onStep();
     this.processed += records;
     return records;
   }
@@ -31,11 +33,30 @@ function setOf(...stubs: readonly Stub[]): TaskSet {
 }
 
 describe("taking turns", () => {
-  test("slices that end after the first task still get round to the last", () => {
-    const stubs = [new Stub("0", 1e9), new Stub("1", 1e9), new Stub("2", 1e9)];
+  test("a task keeps its turn over many slices, and passes it on after a tenth of a second", () => {
+    const clock = vi.spyOn(performance, "now");
+    let nowMs = 0;
+    // Each step of 500 records takes 30 ms, so that the fourth ends a turn.
+    clock.mockImplementation(() => nowMs);
+    const stubs = [new Stub("0", 1e9), new Stub("1", 1e9)];
+    for (const stub of stubs) stub.onStep = () => (nowMs += 30);
     const tasks = setOf(...stubs);
-    for (let slice = 0; slice < 6; slice++) tasks.process(0);
-    expect(stubs.map(({ processed }) => processed)).toEqual([2_000, 2_000, 2_000]);
+    const shares: number[][] = [];
+    for (let slice = 0; slice < 9; slice++) {
+      tasks.process(0);
+      shares.push(stubs.map(({ processed }) => processed));
+    }
+    clock.mockRestore();
+    expect(shares[3]).toEqual([2_000, 0]);
+    expect(shares[7]).toEqual([2_000, 2_000]);
+    expect(shares[8]).toEqual([2_500, 2_000]);
+  });
+
+  test("a task that has run empty passes its turn on at once", () => {
+    const stubs = [new Stub("0", 700), new Stub("1", 300), new Stub("2", 1e9)];
+    const tasks = setOf(...stubs);
+    for (let slice = 0; slice < 4; slice++) tasks.process(0);
+    expect(stubs.map(({ processed }) => processed)).toEqual([700, 300, 500]);
   });
 
   test("with time enough everything is processed, however it is spread", () => {

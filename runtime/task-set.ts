@@ -8,16 +8,23 @@ const UNWRITTEN_BYTES_MAX = 2 * 1024 * 1024;
 /** With a backlog, a part of the tasks at a time: a write of them all holds everything else up. */
 const WRITTEN_SHARE = 1 / 8;
 
-/** Records that one task processes before the next one gets its turn. */
-const TURN_RECORDS = 1_000;
+/**
+ * A task with a backlog keeps its turn for so long: its windows are then mostly full when they are committed, instead of a part of all tasks'
+ * windows each time, and a row that no two commits write is put out, logged and stored once.
+ */
+const TURN_MS = 100;
+/** Records between two looks at the clock. */
+const STEP_RECORDS = 500;
 
 /** The open tasks of one stream thread: feeds them, takes turns among them, and knows how much they hold. */
 export class TaskSet {
   readonly #tasks = new Map<string, StreamTask>();
   /** Tasks whose first position is not committed yet: they must not fetch (protocol 14). */
   readonly #unconfirmed = new Set<StreamTask>();
-  /** Whose turn is next. */
+  /** Whose turn it is. */
   #turn = 0;
+  /** How long the turn has taken. */
+  #turnMs = 0;
 
   get all(): readonly StreamTask[] {
     return [...this.#tasks.values()];
@@ -108,18 +115,26 @@ export class TaskSet {
 
   /** Processes until nothing is left or the time is over, each task in turn, and returns how many records it were. */
   process(budgetMs: number): number {
-    const untilMs = performance.now() + budgetMs;
     const tasks = this.all;
+    let nowMs = performance.now();
+    const untilMs = nowMs + budgetMs;
     let done = 0;
-    // The next call goes on where this one ends: a slice is shorter than a round, and the last task must not starve.
-    for (let idle = 0; idle < tasks.length; idle++) {
-      this.#turn = (this.#turn + 1) % tasks.length;
-      const records = (tasks[this.#turn] as StreamTask).process(TURN_RECORDS, { waitForOthers: true });
-      if (records === 0) continue;
+    // The next call goes on where this one ends, in the middle of a turn too: a slice is shorter than a turn.
+    for (let idle = 0; idle < tasks.length && (done === 0 || nowMs < untilMs); ) {
+      this.#turn %= tasks.length;
+      const records = (tasks[this.#turn] as StreamTask).process(STEP_RECORDS, { waitForOthers: true });
+      const beganMs = nowMs;
+      nowMs = performance.now();
+      this.#turnMs += nowMs - beganMs;
       done += records;
-      idle = -1;
-      if (performance.now() >= untilMs) break;
+      idle = records === 0 ? idle + 1 : 0;
+      if (records < STEP_RECORDS || this.#turnMs >= TURN_MS) this.#passTurn();
     }
     return done;
+  }
+
+  #passTurn(): void {
+    this.#turn++;
+    this.#turnMs = 0;
   }
 }

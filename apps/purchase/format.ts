@@ -1,4 +1,4 @@
-import { jsonReader, type Serde, type Serializer, string, unvalidatedJson, type WithBytes } from "millrace/serdes";
+import { jsonReader, type Serde, type Serializer, string, type WithBytes } from "millrace/serdes";
 import { isoTime, PURCHASE, type Purchase, type UserWindow } from "./model.js";
 
 /** A purchase that fits its record, as it was read. */
@@ -31,16 +31,13 @@ export interface PurchaseFormat {
  * read, gives the same bytes again. A copy of each, as `withBytes` keeps it, cost 0.7 µs.
  */
 class JsonPurchase implements WithBytes<Purchase> {
-  readonly value: Purchase;
-  readonly #text: string;
-
-  constructor(value: Purchase, text: string) {
-    this.value = value;
-    this.#text = text;
-  }
+  constructor(
+    readonly value: Purchase,
+    readonly text: string,
+  ) {}
 
   get bytes(): Buffer {
-    return Buffer.from(this.#text, "utf8");
+    return Buffer.from(this.text, "utf8");
   }
 }
 
@@ -58,22 +55,29 @@ const jsonPurchase: Serde<WithBytes<Purchase>> = {
 export const JSON_FORMAT: PurchaseFormat = {
   purchase: jsonPurchase,
   late: { serialize: latePurchaseBytes },
-  userWindow: unvalidatedJson<UserWindow>(),
+  userWindow: { serialize: userWindowBytes },
   sums: undefined,
 };
 
-const ADDED_FIELDS = ["event_time", "ingestion_time", "is_late"] as const;
-const CLOSING_BRACE = "}".charCodeAt(0);
+/** Put together by hand: `JSON.stringify` took 0.5 µs more for each row, and there is one for every third purchase. */
+function userWindowBytes(row: UserWindow): Uint8Array {
+  return Buffer.from(
+    `{"window_start":"${row.window_start}","window_end":"${row.window_end}","user_id":${JSON.stringify(row.user_id)},` +
+      `"transaction_count":${row.transaction_count},"late_transaction":${row.late_transaction},"total_amount":${row.total_amount}}`,
+    "utf8",
+  );
+}
 
 /**
  * The purchase as it came, with three fields at its end. Put into the text, not parsed and printed again: a number in a
  * field that is not ours may have more digits than a double holds.
  */
 function latePurchaseBytes({ read, eventTimeMs, ingestionTimeMs }: TimedPurchase): Uint8Array {
-  const { value: purchase, bytes } = read;
+  const { value: purchase } = read;
   const added = { event_time: isoTime(eventTimeMs), ingestion_time: isoTime(ingestionTimeMs), is_late: 1 };
-  if (ADDED_FIELDS.some((name) => Object.hasOwn(purchase, name)))
+  if ("event_time" in purchase || "ingestion_time" in purchase || "is_late" in purchase)
     return Buffer.from(JSON.stringify({ ...purchase, ...added }), "utf8");
-  const end = bytes.lastIndexOf(CLOSING_BRACE);
-  return Buffer.concat([bytes.subarray(0, end), Buffer.from(`,${JSON.stringify(added).slice(1)}`, "utf8")]);
+  const text = read instanceof JsonPurchase ? read.text : string.deserialize(read.bytes);
+  const fields = `"event_time":"${added.event_time}","ingestion_time":"${added.ingestion_time}","is_late":1`;
+  return Buffer.from(`${text.slice(0, text.lastIndexOf("}"))},${fields}}`, "utf8");
 }
