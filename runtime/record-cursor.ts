@@ -79,6 +79,17 @@ export class RecordCursor {
     return this.#valueLength < 0 ? null : this.#body.subarray(this.#valueStart, this.#valueStart + this.#valueLength);
   }
 
+  /** The key's bytes read as UTF-8; what is none becomes U+FFFD. */
+  get keyText(): string | null {
+    if (this.#keyLength < 0) return null;
+    return this.#body.toString("utf8", this.#keyStart, this.#keyStart + this.#keyLength);
+  }
+
+  get valueText(): string | null {
+    if (this.#valueLength < 0) return null;
+    return this.#body.toString("utf8", this.#valueStart, this.#valueStart + this.#valueLength);
+  }
+
   get headers(): Headers {
     const resume = this.#at;
     this.#at = this.#headersAt;

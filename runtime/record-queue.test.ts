@@ -99,6 +99,28 @@ describe("RecordQueue", () => {
     expect(values(queue)).toEqual([1, "int64 has 8 bytes, not 3", 2]);
   });
 
+  describe("a serde of text", () => {
+    const readAs = (bytes: Buffer, value: Serde<unknown>): unknown[] => {
+      const queue = new RecordQueue("in", 0, source({ value }), 0);
+      queue.add(fetched(0, batch(0, [bytes])));
+      return values(queue);
+    };
+
+    test("gets its text as its own deserialize would", () => {
+      const text = 'é "\ufffd" 😀';
+      expect(readAs(Buffer.from(text), string as Serde<unknown>)).toEqual([text]);
+    });
+
+    test("never gets bytes that are no UTF-8", () => {
+      expect(readAs(Buffer.from([0x61, 0xff]), string as Serde<unknown>)).toEqual(["the bytes are not valid UTF-8"]);
+    });
+
+    test("with a deserialize of its own is asked by that", () => {
+      const own = { ...string, deserialize: (bytes: Uint8Array) => bytes.byteLength } as Serde<unknown>;
+      expect(readAs(Buffer.from("abc"), own)).toEqual([3]);
+    });
+  });
+
   test.each([
     ["negative", -1],
     ["no whole number", 1.5],

@@ -1,4 +1,4 @@
-import { NotLoadedError } from "../serdes/serde.js";
+import { NotLoadedError, REPLACEMENT, textReader } from "../serdes/serde.js";
 import { StreamsError } from "../topology/errors.js";
 import type { SourceNode } from "../topology/processor-topology.js";
 import { CurrentRecord, type Headers } from "../topology/record.js";
@@ -45,6 +45,8 @@ export class RecordQueue {
   #position: number;
   #fetchPosition: number;
   readonly #stamp = new CurrentRecord();
+  readonly #keyOfText: ((text: string) => unknown) | undefined;
+  readonly #valueOfText: ((text: string) => unknown) | undefined;
 
   constructor(
     readonly topic: string,
@@ -60,6 +62,8 @@ export class RecordQueue {
     this.#fetchPosition = startOffset;
     this.#stamp.topic = topic;
     this.#stamp.partition = partition;
+    this.#keyOfText = textReader(source.key.deserialize);
+    this.#valueOfText = textReader(source.value.deserialize);
   }
 
   get head(): Head {
@@ -155,15 +159,34 @@ export class RecordQueue {
   #read(cursor: RecordCursor): Head {
     this.failure = undefined;
     try {
-      const { key, value } = cursor;
-      this.key = key === null ? null : this.source.key.deserialize(key);
-      this.value = value === null ? null : this.source.value.deserialize(value);
+      this.key = this.#readKey(cursor);
+      this.value = this.#readValue(cursor);
       this.timestampMs = this.#eventTimeMs(cursor);
       return "record";
     } catch (error) {
       this.failure = error instanceof Error ? error : new Error(String(error));
       return error instanceof NotLoadedError && this.#loads < LOADS_MAX ? "waiting" : "failed";
     }
+  }
+
+  #readKey(cursor: RecordCursor): unknown {
+    if (this.#keyOfText !== undefined) {
+      const text = cursor.keyText;
+      if (text === null) return null;
+      if (!text.includes(REPLACEMENT)) return this.#keyOfText(text);
+    }
+    const { key } = cursor;
+    return key === null ? null : this.source.key.deserialize(key);
+  }
+
+  #readValue(cursor: RecordCursor): unknown {
+    if (this.#valueOfText !== undefined) {
+      const text = cursor.valueText;
+      if (text === null) return null;
+      if (!text.includes(REPLACEMENT)) return this.#valueOfText(text);
+    }
+    const { value } = cursor;
+    return value === null ? null : this.source.value.deserialize(value);
   }
 
   #eventTimeMs(cursor: RecordCursor): number {

@@ -16,6 +16,7 @@ export { SchemaRegistry, SchemaRegistryError, type SchemaRegistryOptions } from 
 export {
   bytes,
   float64,
+  fromText,
   type InferSerde,
   int64,
   NotLoadedError,

@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { type Serde, string } from "./serde.js";
+import { fromText, type Serde } from "./serde.js";
 
 /** The JSON text was read but its schema refuses it. `issues` are the schema's own, for programs; the message has them for people. */
 export class SchemaError extends TypeError {
@@ -46,8 +46,7 @@ function describePath(path: NonNullable<StandardSchemaV1.Issue["path"]>): string
 export function json<Input, Output extends Input & NonNullable<unknown>>(
   schema: StandardSchemaV1<Input, Output>,
 ): Serde<Output> {
-  const read = jsonReader(schema);
-  return { name: "json", serialize: toJson, deserialize: (bytes) => read(string.deserialize(bytes)) };
+  return { name: "json", serialize: toJson, deserialize: fromText(jsonReader(schema)) };
 }
 
 /** How `json` reads: text in, the validated value out. For a serde of your own that keeps the text beside the value. */
@@ -71,7 +70,7 @@ export function jsonReader<Input, Output extends Input & NonNullable<unknown>>(
 
 /** JSON text taken at its word: nothing checks that what is read is a `T`. For data of your own writing only. */
 export function unvalidatedJson<T extends NonNullable<unknown>>(): Serde<T> {
-  return { name: "json", serialize: toJson, deserialize: (bytes) => notNull(parse(bytes) as T | null) };
+  return { name: "json", serialize: toJson, deserialize: fromText((text) => notNull(JSON.parse(text) as T | null)) };
 }
 
 /**
@@ -90,10 +89,6 @@ export function unvalidatedFields(fields: readonly string[]): Serde<Readonly<Rec
     return Buffer.from(`${text}}`, "utf8");
   };
   return { ...unvalidatedJson<Readonly<Record<string, unknown>>>(), serialize };
-}
-
-function parse(bytes: Uint8Array): unknown {
-  return JSON.parse(string.deserialize(bytes));
 }
 
 function toJson(value: unknown): Uint8Array {

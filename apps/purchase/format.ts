@@ -1,4 +1,4 @@
-import { jsonReader, type Serde, type Serializer, string, type WithBytes } from "millrace/serdes";
+import { fromText, jsonReader, type Serde, type Serializer, string, type WithBytes } from "millrace/serdes";
 import { isoTime, PURCHASE, type Purchase, type UserWindow } from "./model.js";
 
 /** A purchase that fits its record, as it was read. */
@@ -46,10 +46,7 @@ const readPurchase = jsonReader(PURCHASE);
 const jsonPurchase: Serde<WithBytes<Purchase>> = {
   name: "purchase-json",
   serialize: ({ bytes }) => bytes,
-  deserialize: (bytes) => {
-    const text = string.deserialize(bytes);
-    return new JsonPurchase(readPurchase(text), text);
-  },
+  deserialize: fromText((text) => new JsonPurchase(readPurchase(text), text)),
 };
 
 export const JSON_FORMAT: PurchaseFormat = {
