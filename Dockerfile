@@ -18,5 +18,5 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Without a shell in between, so that the signal arrives.
-ENTRYPOINT ["node", "dist/apps/purchase/cli.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=8", "dist/apps/purchase/cli.js"]
 CMD ["run"]

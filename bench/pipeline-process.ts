@@ -5,11 +5,14 @@ export { until } from "./watched-process.js";
 
 const CLI = fileURLToPath(new URL("../dist/apps/purchase/cli.js", import.meta.url));
 
+/** As the Makefile and the image start it. */
+const NODE_FLAGS = ["--max-semi-space-size=8"];
+
 /** The purchase pipeline as a user runs it: its own process, watched from outside. */
 export class PipelineProcess extends WatchedProcess {
   #port: number | undefined;
 
-  constructor(environment: Readonly<Record<string, string>>, command: readonly string[] = [CLI, "run"]) {
+  constructor(environment: Readonly<Record<string, string>>, command: readonly string[] = [...NODE_FLAGS, CLI, "run"]) {
     super(process.execPath, command, { HTTP_PORT: "0", LOG_FORMAT: "json", ...environment });
   }
 

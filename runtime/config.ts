@@ -61,7 +61,7 @@ export interface StreamsConfig {
   readonly standbyReplicas?: number;
   /** Uncommitted state and outputs in memory; more forces an early commit. Default 64 MiB. */
   readonly cacheBytesMax?: number;
-  /** Fetched and unprocessed bytes; at the maximum fetching pauses. Default 32 MiB. */
+  /** Fetched and unprocessed bytes; at the maximum fetching pauses. Default 16 MiB. */
   readonly bufferedBytesMax?: number;
   /** Where a partition without a committed offset starts. Default `earliest`. */
   readonly autoOffsetReset?: "earliest" | "latest";
@@ -117,7 +117,7 @@ export function resolveConfig(config: StreamsConfig): ResolvedConfig {
     replicationFactor: config.replicationFactor ?? -1,
     standbyReplicas: config.standbyReplicas ?? 0,
     cacheBytesMax: config.cacheBytesMax ?? 64 * 1024 * 1024,
-    bufferedBytesMax: config.bufferedBytesMax ?? 32 * 1024 * 1024,
+    bufferedBytesMax: config.bufferedBytesMax ?? 16 * 1024 * 1024,
     autoOffsetReset: config.autoOffsetReset ?? "earliest",
     onOffsetOutOfRange: config.onOffsetOutOfRange ?? "fail",
     onClose: config.onClose ?? "leave",

@@ -2,7 +2,7 @@ import type { Cell, StreamsMetrics } from "../metrics/metrics.js";
 import type { FetchedPartition, Fetcher, FetchPosition } from "./transport.js";
 import type { Wakeup } from "./wakeup.js";
 
-const ROUND_BYTES_MAX = 8 * 1024 * 1024;
+const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 /** Well above a batch: what the limit cuts off is sent again (with 540 KB batches, 1 MiB brought 1.8 times the data). */
 const PARTITION_BYTES_MAX = 2 * 1024 * 1024;
 const WAIT_MS = 500;

@@ -10,7 +10,7 @@ import { registerStores } from "./store-definitions.js";
 import type { ChangelogRecord, Checkpoint, TakenChanges, TaskState } from "./task-state.js";
 import { WriteBuffer } from "./write-buffer.js";
 
-const CACHE_BYTES_MAX = 8 * 1024 * 1024;
+const CACHE_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface TaskStateOptions {
   /** ":memory:" keeps everything in this process and loses it with it. */
@@ -18,7 +18,7 @@ export interface TaskStateOptions {
   readonly stores: readonly StoreSpec[];
   /** Hash of the whole topology that they belong to: tells files in use from those that an earlier one left. */
   readonly topology?: string | undefined;
-  /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 8 MiB by default. Filters take half as much beside it. */
+  /** Bound of the rows kept decoded above SQLite, for all stores of the task, estimated; 4 MiB by default. Filters take half as much beside it. */
   readonly cacheBytesMax?: number;
   /** Milliseconds since the epoch: what `restore` writes into the checkpoint. */
   readonly wallClockMs?: () => number;

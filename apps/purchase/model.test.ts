@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { eventTimeMs } from "./event-time.js";
-import { centsOf, checkKey, isExpired, isLate, isPurchase, Purchase, windowStartMs } from "./model.js";
+import { centsOf, checkKey, isExpired, isLate, isoTime, isPurchase, Purchase, windowStartMs } from "./model.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const good = {
@@ -175,4 +175,15 @@ test("a window closes one hour after its end, by the largest event time seen", (
   expect(windowStartMs(NOON + 300_000)).toBe(NOON + 300_000);
   expect(isExpired(NOON + 299_999, NOON + 65 * 60_000 - 1)).toBe(false);
   expect(isExpired(NOON, NOON + 65 * 60_000)).toBe(true);
+});
+
+test("an ISO text is Date's, at any millisecond, before the epoch and behind the year 9999 too", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: -8.64e15, max: 8.64e15 }), (timeMs) => {
+      expect(isoTime(timeMs)).toBe(new Date(timeMs).toISOString());
+    }),
+  );
+  for (const timeMs of [0, 9, 99, 999, 9_999, 59_999, 60_000])
+    expect(isoTime(timeMs)).toBe(new Date(timeMs).toISOString());
+  expect(() => isoTime(Number.NaN)).toThrow(RangeError);
 });

@@ -149,9 +149,9 @@ export const ENGINE = {
   bufferedBytesMax: setting(
     "BUFFERED_BYTES_MAX",
     byteSize,
-    32 * 2 ** 20,
+    16 * 2 ** 20,
     "fetched bytes in memory before fetching pauses",
-    { defaultText: "32MiB" },
+    { defaultText: "16MiB" },
   ),
 };
 

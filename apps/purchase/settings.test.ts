@@ -81,7 +81,7 @@ test("without anything set, every setting has its documented default", () => {
     replicationFactor: -1,
     compression: "none",
     stateCacheBytesMax: 67_108_864,
-    bufferedBytesMax: 33_554_432,
+    bufferedBytesMax: 16_777_216,
     autoOffsetReset: "earliest",
     onClose: "leave",
     onThreadFailure: "shutdown-client",
