@@ -1,8 +1,9 @@
 import type { KeyValueStore, Row, WindowStore } from "../topology/state-store.js";
+import type { BufferedRow } from "./buffered-rows.js";
 import type { SqliteKeyValueStore } from "./sqlite-key-value-store.js";
 import type { StoredRow } from "./sqlite-rows.js";
 import type { SqliteWindowStore } from "./sqlite-window-store.js";
-import type { BufferedRow, WriteBuffer } from "./write-buffer.js";
+import type { WriteBuffer } from "./write-buffer.js";
 
 const NO_WINDOW_MS = 0;
 
