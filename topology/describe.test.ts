@@ -126,7 +126,16 @@ test("JSON has what the text has, and the hash, serdes and stores beside it", ()
         ],
         sinks: [{ name: "out-sink", topic: { name: "out", internal: false } }],
         stores: [
-          { name: "counts", kind: "window", key: "string", value: "int64", changelog: true, sizeMs: 5, retentionMs: 7 },
+          {
+            name: "counts",
+            kind: "window",
+            key: "string",
+            value: "int64",
+            changelog: true,
+            sizeMs: 5,
+            advanceMs: 5,
+            retentionMs: 7,
+          },
           {
             name: "counts-suppress",
             kind: "window",
@@ -134,6 +143,7 @@ test("JSON has what the text has, and the hash, serdes and stores beside it", ()
             value: "int64",
             changelog: true,
             sizeMs: 5,
+            advanceMs: 5,
             retentionMs: 7,
           },
         ],
