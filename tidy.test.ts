@@ -31,7 +31,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
   metrics: { rooms: [], packages: ["prom-client"] },
   topology: { rooms: ["serdes", "metrics"], packages: ["node:crypto"], isSynchronous: true, isPure: true },
   stores: { rooms: ["topology", "serdes", "metrics"], packages: ["better-sqlite3", "node:*"], isSynchronous: true },
-  runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["node:*", ...CODECS] },
+  runtime: { rooms: ["stores", "topology", "serdes", "metrics"], packages: ["@node-rs/crc32", "node:*", ...CODECS] },
   "runtime/kafkajs": { rooms: ENGINE, packages: ["kafkajs", "node:*"] },
   "runtime/embedded": { rooms: ENGINE, packages: ["better-sqlite3", "node:*"] },
   dashboard: { rooms: [...ENGINE, "dashboard/messages.ts"], packages: ["@dagrejs/dagre", "node:*"] },
