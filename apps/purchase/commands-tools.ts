@@ -1,11 +1,6 @@
 import { type Command, Option } from "commander";
 import { completionScript, SHELLS, type Shell } from "./completion.js";
-import { showConfig } from "./config-show.js";
-import { doctor } from "./doctor.js";
 import type { CommandIo } from "./io.js";
-import { lag } from "./lag.js";
-import { query } from "./query.js";
-import { resetPipeline } from "./reset-command.js";
 import {
   CONNECTION,
   DOCTOR,
@@ -55,16 +50,28 @@ export type AddCommand = <D extends { readonly [K in keyof D]: Setting<unknown> 
 
 /** The commands that look at a pipeline, and the one that begins it anew. */
 export function addTools(add: AddCommand): void {
-  add("lag", LAG_COMMAND, (settings, run) => run.until((io) => lag(settings, io)))
+  add("lag", LAG_COMMAND, async (settings, run) => {
+    const { lag } = await import("./lag.js");
+    return run.until((io) => lag(settings, io));
+  })
     .description("how far the pipeline is behind its input, and how long that takes")
     .addHelpText("after", EXAMPLES.lag);
-  add("query [sql]", QUERY_COMMAND, (settings, run, sql) => run.until((io) => query(sql, settings, io)))
+  add("query [sql]", QUERY_COMMAND, async (settings, run, sql) => {
+    const { query } = await import("./query.js");
+    return run.until((io) => query(sql, settings, io));
+  })
     .description("SQL or one user's windows, from a running instance or a state directory")
     .addHelpText("after", EXAMPLES.query);
-  add("doctor", DOCTOR_COMMAND, (settings, run) => run.until((io) => doctor(settings, io)))
+  add("doctor", DOCTOR_COMMAND, async (settings, run) => {
+    const { doctor } = await import("./doctor.js");
+    return run.until((io) => doctor(settings, io));
+  })
     .description("looks at everything that `run` needs, and says what is wrong")
     .addHelpText("after", EXAMPLES.doctor);
-  add("reset", RESET_COMMAND, (settings, run) => run.until((io) => resetPipeline(settings, io)))
+  add("reset", RESET_COMMAND, async (settings, run) => {
+    const { resetPipeline } = await import("./reset-command.js");
+    return run.until((io) => resetPipeline(settings, io));
+  })
     .description("deletes offsets, internal topics and state, so that the pipeline begins anew")
     .addHelpText("after", EXAMPLES.reset);
 }
@@ -73,7 +80,7 @@ export function addTools(add: AddCommand): void {
 export function addConfig(
   command: Command,
   definitions: Readonly<Record<string, Setting<unknown>>>,
-  io: Parameters<typeof showConfig>[2] & { readonly environment: Readonly<Record<string, string | undefined>> },
+  io: Pick<CommandIo, "stdout" | "stderr" | "environment">,
   exitWith: (code: number) => void,
 ): void {
   command
@@ -81,9 +88,10 @@ export function addConfig(
     .option("--show", "show them, which is what it does anyway")
     .option("--json", "as JSON")
     .addHelpText("after", EXAMPLES.config)
-    .action(({ json, ...flags }: Record<string, unknown>) =>
-      exitWith(showConfig(definitions, { flags, environment: io.environment }, io, { json: json === true })),
-    );
+    .action(async ({ json, ...flags }: Record<string, unknown>) => {
+      const { showConfig } = await import("./config-show.js");
+      exitWith(showConfig(definitions, { flags, environment: io.environment }, io, { json: json === true }));
+    });
 }
 
 export function addCompletion(program: Command, write: (text: string) => void): void {

@@ -1,11 +1,12 @@
 import { string, windowed } from "millrace/serdes";
 import pc from "picocolors";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type ConsoleStream, colorsFor, isTerminal, LiveConsole } from "./console.js";
+import { LiveConsole } from "./console.js";
 import { ConsoleModel } from "./console-model.js";
 import type { ReadRecord } from "./reader.js";
 import { Sampler } from "./sampler.js";
 import { frame } from "./screen.js";
+import { type ConsoleStream, colorsFor, isTerminal } from "./terminal.js";
 import { clip, joined, printable } from "./text.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);

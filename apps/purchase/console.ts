@@ -1,5 +1,4 @@
 import { createLogUpdate } from "log-update";
-import pc from "picocolors";
 import type { Colors } from "picocolors/types.js";
 import { ConsoleModel, type FeedLine, type LineKind, lateText, purchaseText, windowText } from "./console-model.js";
 import { eventTimeMs } from "./event-time.js";
@@ -7,16 +6,9 @@ import type { RecordDisplay } from "./json-lines.js";
 import { aggregateOf, objectOf } from "./output.js";
 import type { ReadRecord } from "./reader.js";
 import { frame, paints } from "./screen.js";
+import { type ConsoleStream, colorsFor, type Environment, isTerminal } from "./terminal.js";
 import { formatClock, formatCount, printable } from "./text.js";
 import type { TopicNames } from "./topics.js";
-
-/** Where the console writes: standard output, or a stand-in with the same properties. */
-export interface ConsoleStream {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  readonly rows?: number;
-  write(text: string): boolean;
-}
 
 const REDRAW_MS = 250;
 const SKIPPED_NOTE_MS = 1_000;
@@ -34,24 +26,6 @@ const MANY = {
   "dead letter": "dead letters",
 } as const;
 const KINDS: readonly LineKind[] = ["purchase", "late", "expired", "dead letter"];
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Where a line must break; infinite where nobody looks. */
-export function widthOf(stream: ConsoleStream, environment: Environment): number {
-  return isTerminal(stream, environment) ? (stream.columns ?? 80) : Number.POSITIVE_INFINITY;
-}
-
-/** True where lines can be drawn over. */
-export function isTerminal(stream: { readonly isTTY?: boolean }, environment: Environment): boolean {
-  return stream.isTTY === true && environment.TERM !== "dumb";
-}
-
-/** No colour under NO_COLOR or in a pipe; FORCE_COLOR colours a pipe too. */
-export function colorsFor(stream: { readonly isTTY?: boolean }, environment: Environment): Colors {
-  const isForced = (environment.FORCE_COLOR ?? "0") !== "0";
-  return pc.createColors(!environment.NO_COLOR && (isForced || isTerminal(stream, environment)));
-}
 
 /**
  * Shows the pipeline's topics as they fill: redrawn in place on a terminal, plain lines elsewhere. It is given records

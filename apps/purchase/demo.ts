@@ -14,7 +14,6 @@ import {
 } from "millrace";
 import type { Dashboard } from "millrace/dashboard";
 import { Account } from "./account.js";
-import { widthOf } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { JsonLines, type RecordDisplay } from "./json-lines.js";
 import { displayOf } from "./live.js";
@@ -24,6 +23,7 @@ import { type SimulatorSettings, seedOf, sendPurchases } from "./produce.js";
 import { pause, type ReadRecord, TopicReader } from "./reader.js";
 import { type ENGINE, HTTP, type JSON_OUTPUT } from "./setting-table.js";
 import type { Values } from "./settings.js";
+import { widthOf } from "./terminal.js";
 import { formatCents, formatCount, joined } from "./text.js";
 import { ensureInputTopic, ensureOutputTopics, type TopicNames } from "./topics.js";
 import { purchaseTopology } from "./topology.js";

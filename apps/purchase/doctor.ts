@@ -1,10 +1,10 @@
 import { createServer } from "node:net";
 import { describeState, RecordCursor, type Transport } from "millrace";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
-import { colorsFor } from "./console.js";
 import type { CommandIo } from "./io.js";
 import type { DOCTOR, HTTP, INSTANCE } from "./setting-table.js";
 import type { Values } from "./settings.js";
+import { colorsFor } from "./terminal.js";
 import { formatBytes } from "./text.js";
 import { type TopicNames, topicWarnings } from "./topics.js";
 

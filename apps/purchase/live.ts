@@ -1,11 +1,10 @@
-import { deserializeLoaded, type Serde } from "millrace/serdes";
-import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
 import { LiveConsole } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { type RecordDisplay, RecordLines } from "./json-lines.js";
-import { type ReadRecord, TopicReader } from "./reader.js";
-import { connectRegistry, type FormatSettings } from "./registry.js";
+import { TopicReader } from "./reader.js";
+import { jsonOf } from "./record-json.js";
+import type { FormatSettings } from "./registry.js";
 import type { JSON_OUTPUT } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import type { TopicNames } from "./topics.js";
@@ -47,29 +46,4 @@ export async function live(settings: LiveSettings, io: CommandIo): Promise<numbe
 export function displayOf(settings: TopicNames & Values<typeof JSON_OUTPUT>, io: CommandIo): RecordDisplay {
   if (settings.json) return new RecordLines(settings, io.stdout);
   return new LiveConsole(settings, io.stdout, io.environment);
-}
-
-/** Turns what is no JSON into it, as console and page read it; undefined where everything is JSON. */
-export function jsonOf(
-  settings: FormatSettings & TopicNames,
-): (<R extends Pick<ReadRecord, "topic" | "value">>(record: R) => Promise<R>) | undefined {
-  const registry = connectRegistry(settings);
-  if (registry === undefined) return undefined;
-  const { readers } = avroFormat(registry, settings, "");
-  const serdes = new Map<string, Pick<Serde<unknown>, "deserialize">>([
-    [settings.inputTopic, readers.purchase],
-    [settings.expiredTopic, readers.purchase],
-    [settings.lateTopic, readers.late],
-    [settings.outputTopic, readers.userWindow],
-  ]);
-  return async (record) => {
-    const serde = serdes.get(record.topic);
-    if (serde === undefined || record.value === null) return record;
-    try {
-      const value = Buffer.from(JSON.stringify(await deserializeLoaded(serde, record.value)), "utf8");
-      return { ...record, value };
-    } catch {
-      return record; // the pipeline sends it to the dead letters; the console shows it as what it is
-    }
-  };
 }

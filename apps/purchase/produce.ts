@@ -2,7 +2,6 @@ import { SingleBar } from "cli-progress";
 import { type Producer, partitionOf } from "millrace";
 import { avroFormat } from "./avro-format.js";
 import { type ConnectionSettings, closeOnStop, connectKafka } from "./connection.js";
-import { isTerminal, widthOf } from "./console.js";
 import type { CommandIo } from "./io.js";
 import { JsonLines } from "./json-lines.js";
 import { Pacer } from "./pacer.js";
@@ -12,6 +11,7 @@ import { send } from "./sender.js";
 import type { COMPRESSION, JSON_OUTPUT, REPLICATION, SIMULATOR } from "./setting-table.js";
 import type { Values } from "./settings.js";
 import { type SimulatedRecord, Simulator } from "./simulator.js";
+import { isTerminal, widthOf } from "./terminal.js";
 import { formatCount, formatDuration, joined } from "./text.js";
 import { ensureInputTopic } from "./topics.js";
 

@@ -3,8 +3,8 @@ import { type HttpRoute, type KafkaStreams, run, type Transport } from "millrace
 import type { Dashboard } from "millrace/dashboard";
 import pipeline, { type PipelineSettings } from "./application.js";
 import type { CommandIo } from "./io.js";
-import { jsonOf } from "./live.js";
 import { purchasePage } from "./page.js";
+import { jsonOf } from "./record-json.js";
 import type { RestoreBar } from "./restore-bar.js";
 import { RunLines } from "./run-lines.js";
 import type { EXPECTED, HTTP, JSON_OUTPUT } from "./setting-table.js";
