@@ -108,9 +108,9 @@ describe("writing what is committed", () => {
   }
   const ages = () => [new Waiting("0", 300), new Waiting("1", 0), new Waiting("2", 950)];
 
-  test("with a backlog a second late, and only a part of the tasks at a time, the oldest first", () => {
-    expect(written(999, false, ages())).toEqual([]);
-    expect(written(2_000, false, ages())).toEqual(["1"]);
+  test("with a backlog two seconds late, and only a part of the tasks at a time, the oldest first", () => {
+    expect(written(1_999, false, ages())).toEqual([]);
+    expect(written(3_000, false, ages())).toEqual(["1"]);
   });
 
   test("without one at once, and all of them", () => {

@@ -1,8 +1,11 @@
 import type { StreamTask } from "./task.js";
 import type { FetchedPartition, FetchPosition } from "./transport.js";
 
-/** How long what is committed may wait for SQLite with a backlog: rows change often then, and one write for several commits saves most. */
-const UNWRITTEN_MS_MAX = 1_000;
+/**
+ * How long what is committed may wait for SQLite with a backlog: rows change often then, and one write for several commits saves most of the pages, and
+ * of the checkpoints that follow pages, which sync twice while nothing else happens (4 ms each, at times 100).
+ */
+const UNWRITTEN_MS_MAX = 2_000;
 /** A task with more than this is written at once. */
 const UNWRITTEN_BYTES_MAX = 2 * 1024 * 1024;
 /** With a backlog, a part of the tasks at a time: a write of them all holds everything else up. */
