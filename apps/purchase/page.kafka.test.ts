@@ -49,8 +49,8 @@ async function violations(page: Page): Promise<string[]> {
 }
 
 describe("while purchases flow", () => {
-  test("every plot, every table and the drawing move, and a search finds a user", async () => {
-    const { url } = await startFlow();
+  test.each(["1", "2"])("with %s threads plots, tables and drawing move, and a search finds users", async (threads) => {
+    const { instance, url } = await startFlow({ THREADS: threads });
     const { page, complaints } = await browser.open(url);
     await isRunning(page);
     for (const name of PANELS) {
@@ -67,7 +67,7 @@ describe("while purchases flow", () => {
         PLOTS.map((name) => page.locator(`[data-plot="${name}"] .plot`).getAttribute("aria-label")),
       ),
       panels: await Promise.all(PANELS.map((name) => text(page, `[data-panel="${name}"] tbody`))),
-      tasks: await text(page, "#tasks tbody"),
+      tasks: await page.locator("#tasks tbody tr").allTextContents(),
       stores: await text(page, "#stores tbody"),
       rates: await page.locator("#graph text.rate").allTextContents(),
       records: await text(page, "#counts b"),
@@ -80,7 +80,8 @@ describe("while purchases flow", () => {
         const still = [
           ...PLOTS.filter((_, at) => now.plots[at] === before.plots[at]),
           ...PANELS.filter((_, at) => now.panels[at] === before.panels[at]),
-          ...(["tasks", "stores", "records"] as const).filter((name) => now[name] === before[name]),
+          ...now.tasks.filter((row, at) => row === before.tasks[at]),
+          ...(["stores", "records"] as const).filter((name) => now[name] === before[name]),
           ...(now.rates.join() === before.rates.join() ? ["rates"] : []),
         ];
         return still.length === 0;
@@ -91,7 +92,13 @@ describe("while purchases flow", () => {
     for (const label of now.values) expect(label).not.toContain("nothing");
     // 300 a second: what the first arrow says, and the last number of its plot.
     expect(Number(now.rates[0])).toBeGreaterThan(0);
-    expect(await page.locator("#tasks tbody tr").count()).toBe(3);
+    expect(now.tasks).toEqual([0, 1, 2].map((partition) => expect.stringMatching(`^0_${partition}running`)));
+    // No two of the three partitions have more than 137 of the 200 users: so many are in one window only where all are read.
+    const users = await page.locator('[data-panel="windows"] tbody td.number:nth-child(3)').allTextContents();
+    expect(Math.max(...users.map(Number))).toBeGreaterThan(150);
+    const times = await instance.metric("millrace_thread_activity_seconds_total");
+    const working = [...times].filter(([labels, seconds]) => labels.includes('activity="process"') && seconds > 0);
+    expect(working).toHaveLength(Number(threads));
 
     const user = await text(page, '[data-panel="late"] tbody td.text');
     await page.getByLabel("User, or how the name begins").fill(user);
