@@ -1,6 +1,7 @@
 import type { LookupAnswer, LookupDescription } from "../messages.js";
 import { byId, element, setText } from "./document.js";
 import { age } from "./format.js";
+import { markOverflow } from "./overflow.js";
 import { Table } from "./tables.js";
 
 const AGAIN_MS = 2_000;
@@ -38,6 +39,7 @@ export class LookupView {
       table,
     );
     this.#result.hidden = true;
+    markOverflow(this.#result);
     const head = element("div", { class: "head" }, element("h2", { id: `lookup-title-${name}` }, title));
     head.append(element("p", { class: "note" }, note));
     this.card = element("section", { class: "card", "aria-labelledby": `lookup-title-${name}` });

@@ -4,6 +4,7 @@ import { byId, setText } from "./document.js";
 import { age } from "./format.js";
 import { GraphView } from "./graph-view.js";
 import { showLookups } from "./lookup-view.js";
+import { markOverflow } from "./overflow.js";
 import { Plots } from "./plots.js";
 import { Staleness } from "./staleness.js";
 import { Panels, StoreTable, showNumbers, TaskTable } from "./tables.js";
@@ -23,6 +24,7 @@ const staleness = new Staleness();
 const tasks = new TaskTable();
 const stores = new StoreTable();
 let views: Views | undefined;
+for (const box of document.querySelectorAll<HTMLElement>(".scroll")) markOverflow(box);
 
 connect({
   hello(hello) {

@@ -1,6 +1,7 @@
 import type { Column, PanelData, PanelDescription, Row, Snapshot } from "../messages.js";
 import { byId, element, setText } from "./document.js";
 import { age, bytes, cell, count, duration, NOTHING, rate, time } from "./format.js";
+import { markOverflow } from "./overflow.js";
 
 /** A table whose rows are kept and rewritten: what somebody has selected or scrolled to stays. */
 export class Table {
@@ -67,7 +68,9 @@ export class TaskTable {
   }
 
   show({ tasks, tasksLeftOut, state, atMs }: Snapshot): void {
-    const rows = tasks.map((task) => {
+    // With several threads they come thread by thread.
+    const sorted = [...tasks].sort((a, b) => a.id.localeCompare(b.id, "en", { numeric: true }));
+    const rows = sorted.map((task) => {
       const isRestoring = task.done !== null && task.total !== null;
       const text = isRestoring ? `${task.state} ${count(task.done)} of ${count(task.total)}` : task.state;
       const status = element("td", { class: "text" }, text);
@@ -109,7 +112,7 @@ export class StoreTable {
     const rows = stores.map(({ name, rows, rowsAtMs, changelogPerSecond, restored, restoreRemaining }): Row => {
       const all = restored + restoreRemaining;
       const progress = restoreRemaining > 0 ? `${count(restored)} of ${count(all)}` : count(restored);
-      const counted = rowsAtMs === null ? NOTHING : `${age(atMs - rowsAtMs)} ago`;
+      const counted = rowsAtMs === null || rows === null ? NOTHING : `${age(atMs - rowsAtMs)} ago`;
       return [name, rows, counted, rate(changelogPerSecond), restored === 0 && all === 0 ? "nothing to" : progress];
     });
     this.#table.show(rows, atMs, "this topology has no stores");
@@ -181,6 +184,7 @@ class PanelView {
     const head = element("div", { class: "head" }, element("h2", { id: `panel-${name}` }, title));
     head.append(element("span", { class: "stamp" }), this.#note);
     const scroll = element("div", { class: "scroll tall", role: "group", "aria-label": title, tabindex: 0 }, table);
+    markOverflow(scroll);
     this.card = element("section", { class: "card panel", "aria-labelledby": `panel-${name}` }, head, scroll);
     this.card.dataset.panel = name;
   }
@@ -193,6 +197,7 @@ class PanelView {
     if (trouble !== null) parts.push(`cannot be read now: ${trouble}`);
     setText(this.#note, parts.filter((part) => part !== "").join(" · "));
     this.card.dataset.trouble = String(trouble !== null);
-    this.#table.show(rows, nowMs, atMs === null ? "reading…" : empty);
+    // What was empty before there was trouble need not be empty now.
+    this.#table.show(rows, nowMs, atMs === null ? "reading…" : trouble === null ? empty : "not known");
   }
 }
