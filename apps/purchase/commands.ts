@@ -49,6 +49,9 @@ const DEMO_SIMULATOR = {
 /** The demo's log lines would scroll its console away. */
 const DEMO_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "warn" as const } };
 
+/** What a request is at between two tries would stand across the frame; the console says itself that nobody answers. */
+const LIVE_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "error" as const } };
+
 const RUN = {
   ...CONNECTION,
   ...INSTANCE,
@@ -73,7 +76,7 @@ const PRODUCE = {
   ...JSON_OUTPUT,
 };
 const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...HTTP, ...DEMO_LOGGING, ...JSON_OUTPUT };
-const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LOGGING, ...JSON_OUTPUT };
+const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LIVE_LOGGING, ...JSON_OUTPUT };
 const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 
 const FORMATS: readonly DescribeFormat[] = ["text", "json", "mermaid", "dot"];

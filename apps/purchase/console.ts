@@ -3,6 +3,7 @@ import type { Colors } from "picocolors/types.js";
 import { ConsoleModel, type FeedLine, type LineKind, lateText, purchaseText, windowText } from "./console-model.js";
 import { eventTimeMs } from "./event-time.js";
 import type { RecordDisplay } from "./json-lines.js";
+import { type Outage, OutageLines, outageText } from "./outage.js";
 import { aggregateOf, objectOf } from "./output.js";
 import type { ReadRecord } from "./reader.js";
 import { frame, paints } from "./screen.js";
@@ -65,6 +66,10 @@ export class LiveConsole implements RecordDisplay {
     this.#view.notice(text);
   }
 
+  outage(outage: Outage | undefined): void {
+    this.#view.outage(outage);
+  }
+
   about(text: string): void {
     this.#view.about(text);
   }
@@ -93,6 +98,7 @@ interface View {
   show(line: FeedLine): void;
   print(line: string): void;
   notice(text: string | undefined): void;
+  outage(outage: Outage | undefined): void;
   about(text: string): void;
   finish(): void;
 }
@@ -104,6 +110,7 @@ class Terminal implements View {
   readonly #colors: Colors;
   readonly #update: ReturnType<typeof createLogUpdate>;
   #notice: string | undefined;
+  #outage: Outage | undefined;
   #about: string | undefined;
   #perSecond = 0;
   #skippedPerSecond = 0;
@@ -133,6 +140,10 @@ class Terminal implements View {
     this.#notice = text;
   }
 
+  outage(outage: Outage | undefined): void {
+    this.#outage = outage;
+  }
+
   about(text: string): void {
     this.#about = text;
   }
@@ -151,7 +162,7 @@ class Terminal implements View {
     const facts = {
       perSecond: this.#perSecond,
       skippedPerSecond: this.#skippedPerSecond,
-      notice: this.#notice,
+      notice: this.#outage === undefined ? this.#notice : outageText(this.#outage, Date.now()),
       about: this.#about,
     };
     const size = { columns: this.#stream.columns ?? 80, rows: this.#stream.rows ?? 24 };
@@ -164,6 +175,7 @@ class PlainLines implements View {
   readonly #stream: ConsoleStream;
   readonly #model: ConsoleModel;
   readonly #colors: Colors;
+  readonly #outages = new OutageLines((line) => this.print(line));
 
   constructor(stream: ConsoleStream, model: ConsoleModel, colors: Colors) {
     this.#stream = stream;
@@ -188,6 +200,10 @@ class PlainLines implements View {
 
   notice(text: string | undefined): void {
     if (text !== undefined) this.print(text);
+  }
+
+  outage(outage: Outage | undefined): void {
+    this.#outages.show(outage);
   }
 
   about(text: string): void {

@@ -1,4 +1,5 @@
 import { EXPIRED_HEADER } from "./model.js";
+import { type Outage, OutageLines } from "./outage.js";
 import { aggregateOf, objectOf } from "./output.js";
 import type { ReadRecord } from "./reader.js";
 import { printable } from "./text.js";
@@ -32,6 +33,8 @@ export interface RecordDisplay {
   print(text: string): void;
   /** What the pipeline is at when it is not just running. */
   notice(text: string | undefined): void;
+  /** The brokers do not answer; undefined: they do again. */
+  outage(outage: Outage | undefined): void;
   /** What holds all along, as the page's address. */
   about(text: string): void;
   stop(): void;
@@ -41,6 +44,7 @@ export interface RecordDisplay {
 export class RecordLines implements RecordDisplay {
   readonly #names: TopicNames;
   readonly #lines: JsonLines;
+  readonly #outages = new OutageLines((line) => this.print(line));
 
   constructor(names: TopicNames, stream: LineStream) {
     this.#names = names;
@@ -65,6 +69,10 @@ export class RecordLines implements RecordDisplay {
 
   print(text: string): void {
     this.#lines.write("notice", { message: text });
+  }
+
+  outage(outage: Outage | undefined): void {
+    this.#outages.show(outage);
   }
 
   notice(text: string | undefined): void {

@@ -27,6 +27,8 @@ export interface ReaderOptions {
   readonly onWaiting: (topic: string) => void;
   /** The brokers are away; the reader tries again. */
   readonly onTrouble: (message: string) => void;
+  /** A broker has answered, with records or without. */
+  readonly onAnswer?: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -61,6 +63,7 @@ export class TopicReader {
   /** Finds where to start. What is written after this resolves is read. */
   async start(): Promise<void> {
     await this.#lookUp(this.#options.from);
+    this.#options.onAnswer?.();
   }
 
   async run(): Promise<void> {
@@ -75,6 +78,7 @@ export class TopicReader {
   async #tryStep(): Promise<void> {
     try {
       await this.#step();
+      this.#options.onAnswer?.();
     } catch (error) {
       if (this.#options.signal.aborted) return;
       if (!(error instanceof UnavailableError)) throw error;
