@@ -46,6 +46,7 @@ export {
   defineApplication,
 } from "./runtime/threads/application.js";
 export type * from "./runtime/transport.js";
+export { VERSION } from "./runtime/version.js";
 export type { SqlResult, SqlValue } from "./stores/sql-query.js";
 export { describeState } from "./stores/state-directory.js";
 export { compareWithState } from "./stores/stored-stores.js";

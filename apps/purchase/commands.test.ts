@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { runCommand } from "./commands.js";
 
@@ -37,6 +38,12 @@ test("--help lists the commands and ends well; each command has examples", async
     expect(help.code).toBe(0);
     expect(help.out).toContain("Examples:");
   }
+});
+
+test("--version is the package's, and nothing else", async () => {
+  const file = new URL("../../package.json", import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, "utf8")) as { readonly version: string };
+  expect(await command("--version")).toEqual({ code: 0, out: `${version}\n`, error: "" });
 });
 
 test("every command that says something speaks JSON as well", async () => {

@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from "commander";
-import { ConfigError, type DescribeFormat, describe, StreamsError } from "millrace";
+import { ConfigError, type DescribeFormat, describe, StreamsError, VERSION } from "millrace";
 import type { Logger } from "pino";
 import { addCompletion, addConfig, addTools } from "./commands-tools.js";
 import type { CommandIo } from "./io.js";
@@ -98,6 +98,7 @@ export async function runCommand(args: readonly string[], process: Process): Pro
 function commandLine(process: Process, exitWith: (code: number) => void): Command {
   const program = new Command("purchase")
     .description("Purchases in, five-minute aggregates per user out: a pipeline on Millrace.")
+    .version(VERSION, "--version", "the version of Millrace")
     .exitOverride()
     .configureOutput({ writeOut: (text) => process.stdout.write(text), writeErr: (text) => process.stderr.write(text) })
     .showHelpAfterError("(--help lists what there is)")

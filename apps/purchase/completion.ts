@@ -11,14 +11,14 @@ export function completionScript(program: Command, shell: Shell): string {
     description: command.description(),
     options: command.options.filter(({ hidden }) => !hidden),
   }));
-  const words = commands.map((command) => command.name).join(" ");
+  const words = [...commands.map((command) => command.name), "--help", "--version"].join(" ");
   const flagsOf = ({ options }: (typeof commands)[number]): string =>
     [...options.map(({ long }) => long ?? ""), "--help"].join(" ");
   switch (shell) {
     case "bash":
       return `_${name}() {
   local current="\${COMP_WORDS[COMP_CWORD]}"
-  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "${words} --help" -- "$current")); return; fi
+  if [ "$COMP_CWORD" -eq 1 ]; then COMPREPLY=($(compgen -W "${words}" -- "$current")); return; fi
   case "\${COMP_WORDS[1]}" in
 ${commands.map((command) => `    ${command.name}) COMPREPLY=($(compgen -W "${flagsOf(command)}" -- "$current")) ;;`).join("\n")}
   esac
@@ -28,7 +28,7 @@ complete -o default -F _${name} ${name}
     case "zsh":
       return `#compdef ${name}
 _${name}() {
-  if (( CURRENT == 2 )); then compadd -- ${words} --help; return; fi
+  if (( CURRENT == 2 )); then compadd -- ${words}; return; fi
   case "\${words[2]}" in
 ${commands.map((command) => `    ${command.name}) compadd -- ${flagsOf(command)} ;;`).join("\n")}
   esac
@@ -42,6 +42,8 @@ compdef _${name} ${name}
           (command) =>
             `complete -c ${name} -n __fish_use_subcommand -a ${command.name} -d ${quoted(command.description)}`,
         ),
+        `complete -c ${name} -n __fish_use_subcommand -l version -d 'the version'`,
+        `complete -c ${name} -n '__fish_use_subcommand; or __fish_seen_subcommand_from ${commands.map((command) => command.name).join(" ")}' -l help -d 'what there is'`,
         ...commands.flatMap((command) =>
           command.options.map(
             ({ long, description }) =>
