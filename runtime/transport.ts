@@ -1,4 +1,5 @@
 import type { TopicPartition } from "../topology/record.js";
+import type { Acl } from "./errors.js";
 
 /**
  * The port between the engine and a log: Apache Kafka through KafkaJS, or the embedded log. Its unit is the record
@@ -86,7 +87,15 @@ export interface TopicAdmin {
    * partitions at once. One that is not in the group is no error.
    */
   removeMembers(groupId: string, groupInstanceIds: readonly string[]): Promise<void>;
+  /**
+   * Which of these the brokers refuse this client, in the order asked. It changes nothing. Topics, groups and transactional
+   * ids need not be there.
+   */
+  refused(acls: readonly AskableAcl[]): Promise<readonly AskableAcl[]>;
 }
+
+/** An ACL that a client can ask about for itself. */
+export type AskableAcl = Acl & { readonly resource: Exclude<Acl["resource"], "cluster"> };
 
 // ---- reading ----
 

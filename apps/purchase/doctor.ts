@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
-import { describeState, RecordCursor, type Transport } from "millrace";
+import { describeState, NotAuthorizedError, RecordCursor, type Transport } from "millrace";
 import { type ConnectionSettings, connectKafka } from "./connection.js";
+import { missingAccess } from "./doctor-access.js";
 import type { CommandIo } from "./io.js";
 import type { DOCTOR, HTTP, INSTANCE } from "./setting-table.js";
 import type { Values } from "./settings.js";
@@ -47,10 +48,16 @@ const ok = (check: string, detail: string): Finding => ({ check, result: "ok", d
 const failed = (check: string, detail: string): Finding => ({ check, result: "failed", detail });
 const warning = (check: string, detail: string): Finding => ({ check, result: "warning", detail });
 
-async function checked(check: string, work: () => Promise<Finding | readonly Finding[]>): Promise<readonly Finding[]> {
+/** @param isNamed what is not granted has a finding already */
+async function checked(
+  check: string,
+  work: () => Promise<Finding | readonly Finding[]>,
+  { isNamed = false }: { readonly isNamed?: boolean } = {},
+): Promise<readonly Finding[]> {
   try {
     return [await work()].flat();
   } catch (error) {
+    if (isNamed && error instanceof NotAuthorizedError) return [];
     return [failed(check, error instanceof Error ? error.message : String(error))];
   }
 }
@@ -104,16 +111,27 @@ async function kafka(settings: DoctorSettings, io: CommandIo): Promise<readonly 
       return ok("brokers", `${settings.kafkaBrokers?.join(", ")} answer, in versions that are supported`);
     });
     if (reached.some(({ result }) => result === "failed")) return reached;
+    const acls = await checked("acls", () => access(transport, settings));
+    const named = { isNamed: acls.some(({ result }) => result === "failed") };
     return [
       ...reached,
-      ...(await checked("input topic", () => inputTopic(transport, settings))),
-      ...(await checked("output topics", () => outputTopics(transport, settings))),
-      ...(await checked("group", () => group(transport, settings))),
-      ...(await checked("clock", () => clock(transport, settings))),
+      ...acls,
+      ...(await checked("input topic", () => inputTopic(transport, settings), named)),
+      ...(await checked("output topics", () => outputTopics(transport, settings), named)),
+      ...(await checked("group", () => group(transport, settings), named)),
+      ...(await checked("clock", () => clock(transport, settings), named)),
     ];
   } finally {
     await transport.close();
   }
+}
+
+async function access(transport: Transport, settings: DoctorSettings): Promise<readonly Finding[]> {
+  const missing = await missingAccess(transport.topics, settings);
+  if (missing.length === 0) return [ok("acls", "`run` may do all that it needs")];
+  return missing.map(({ text, isMinor }) =>
+    isMinor ? warning("acls", `${text} (without it changelogs grow for ever)`) : failed("acls", text),
+  );
 }
 
 async function inputTopic(transport: Transport, { inputTopic: topic }: DoctorSettings): Promise<Finding> {
@@ -133,7 +151,7 @@ async function outputTopics(transport: Transport, settings: DoctorSettings): Pro
   return warnings.length > 0 ? warnings.map((text) => warning("output topics", text)) : [ok("output topics", state)];
 }
 
-/** Asking for the group's offsets needs Read on it, as joining does. */
+/** Members and offsets, as joining sees them. */
 async function group(transport: Transport, { applicationId, inputTopic: topic }: DoctorSettings): Promise<Finding> {
   const members = await transport.topics.members(applicationId);
   const partitions = [{ topic, partition: 0 }];

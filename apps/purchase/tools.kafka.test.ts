@@ -152,6 +152,7 @@ describe("doctor", () => {
       "state directory",
       "http port",
       "brokers",
+      "acls",
       "input topic",
       "output topics",
       "group",

@@ -149,6 +149,11 @@ class EmbeddedTopicAdmin implements TopicAdmin {
     }
   }
 
+  /** There is no authorizer here. */
+  async refused(): Promise<readonly []> {
+    return [];
+  }
+
   async #ready(): Promise<EmbeddedLog> {
     const log = this.#log();
     await nextTurn();

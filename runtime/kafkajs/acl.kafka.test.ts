@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { buildIfStale } from "../../bench/build-if-stale.js";
 import { PipelineProcess } from "../../bench/pipeline-process.js";
 import { string } from "../../serdes/serde.js";
+import { AclAdmin, documentedAcls, type GrantedAcl } from "../../testing/kafka/acls.suite.js";
 import { type SecuredKafka, startSecuredKafka } from "../../testing/kafka/secured-kafka.js";
 import { eventually, LogProbe, type ProbeRecord, unique } from "../../testing/log-probe.suite.js";
 import { StreamsBuilder } from "../../topology/dsl.js";
@@ -15,7 +16,7 @@ import type { ProcessingGuarantee, StreamsConfig } from "../config.js";
 import { Instance } from "../engine.suite.js";
 import { NotAuthorizedError } from "../errors.js";
 import { silentLogger } from "../logger.js";
-import { AclAdmin, documentedAcls, type GrantedAcl } from "./acls.suite.js";
+
 import { KafkaJsTransport } from "./transport.js";
 
 // A broker of its own that lets nobody do anything but what docs/security.md says. Without a login one may do all.

@@ -283,7 +283,12 @@ export interface TopicMetadata {
   readonly topicId: string;
   /** The leader's node id by partition; -1 while there is none. */
   readonly leaders: readonly number[];
+  /** Bits of what this client may do with it; without `withOperations`, and where nobody keeps count, `OPERATIONS_UNKNOWN`. */
+  readonly operations: number;
 }
+
+/** What brokers say instead of the bits when they have not been asked for them. */
+export const OPERATIONS_UNKNOWN = -(2 ** 31);
 
 export interface MetadataAnswer extends Throttled {
   readonly brokers: readonly BrokerNode[];
@@ -293,14 +298,17 @@ export interface MetadataAnswer extends Throttled {
 
 export const METADATA_API = { apiKey: 3, apiVersion: 10 } as const;
 
-export function metadataRequest(topics: readonly string[]): WireRequest<MetadataAnswer> {
+export function metadataRequest(
+  topics: readonly string[],
+  { withOperations = false }: { readonly withOperations?: boolean } = {},
+): WireRequest<MetadataAnswer> {
   return {
     apiName: "Metadata",
     ...METADATA_API,
     encode: () => {
       const out = new WireWriter().noTags();
       out.compactArray(topics, (topic) => out.zeros(16).compactString(topic).noTags());
-      return out.boolean(false).boolean(false).boolean(false).noTags().parts;
+      return out.boolean(false).boolean(false).boolean(withOperations).noTags().parts;
     },
     decode: (payload) => {
       const read = new WireReader(payload);
@@ -333,9 +341,44 @@ function topicMetadata(read: WireReader): TopicMetadata {
     for (let list = 0; list < 3; list++) read.compactArray(() => read.int32()); // replicas, in sync, offline
     read.skipTags();
   });
-  read.int32(); // authorized operations
+  const operations = read.int32();
   read.skipTags();
-  return { topic, errorCode, topicId, leaders };
+  return { topic, errorCode, topicId, leaders, operations };
+}
+
+// ---- DescribeGroups v3: the first version that says what this client may do ----
+
+export interface GroupOperations extends Throttled {
+  readonly errorCode: number;
+  /** Bits, as those of a topic. */
+  readonly operations: number;
+}
+
+/** Of one group. A group that is not there is described as well: it has no members. */
+export function groupOperationsRequest(groupId: string): WireRequest<GroupOperations> {
+  return {
+    apiName: "DescribeGroups",
+    apiKey: 15,
+    apiVersion: 3,
+    encode: () => {
+      const out = new WireWriter();
+      return out.array([groupId], (id) => out.string(id)).boolean(true).parts;
+    },
+    decode: (payload) => {
+      const read = new WireReader(payload);
+      const clientSideThrottleTime = read.int32();
+      const [group] = read.array(() => {
+        const errorCode = read.int16();
+        for (let text = 0; text < 4; text++) read.string(); // group id, state, protocol type, protocol
+        read.array(() => {
+          for (let text = 0; text < 3; text++) read.string(); // member id, client id, host
+          for (let bytes = 0; bytes < 2; bytes++) read.bytes32(); // metadata, assignment
+        });
+        return { errorCode, operations: read.int32() };
+      });
+      return { errorCode: 0, operations: OPERATIONS_UNKNOWN, ...group, clientSideThrottleTime };
+    },
+  };
 }
 
 // ---- shared ----

@@ -1,6 +1,7 @@
 import type { TopicPartition } from "../../topology/record.js";
 import { type Acl, FatalError, NotAuthorizedError, UnavailableError, UnstableOffsetsError } from "../errors.js";
-import type { CommittedOffset, NewTopic, TopicAdmin, TopicDescription } from "../transport.js";
+import type { AskableAcl, CommittedOffset, NewTopic, TopicAdmin, TopicDescription } from "../transport.js";
+import { refusedAcls } from "./access.js";
 import type { Cluster } from "./cluster.js";
 import { kafkaJsRequest, type WireRequest } from "./kafkajs-internals.js";
 import { CODE, codeName, isRetriableCode, ProtocolError, throwIfFailed } from "./protocol-errors.js";
@@ -283,6 +284,10 @@ export class KafkaJsTopicAdmin implements TopicAdmin {
         }),
       );
     }
+  }
+
+  refused(acls: readonly AskableAcl[]): Promise<readonly AskableAcl[]> {
+    return refusedAcls(this.#cluster, acls);
   }
 
   /** Tries until every topic has its outcome; `fine` is the error that says that there was nothing to do, `operation` what has to be granted. */

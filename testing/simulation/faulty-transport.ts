@@ -118,6 +118,7 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
     deleteGroup: (groupId) => send({ what: "deleteGroup", work: () => inner.deleteGroup(groupId), mayRepeat: true }),
     removeMembers: (groupId, groupInstanceIds) =>
       send({ what: "removeMembers", work: () => inner.removeMembers(groupId, groupInstanceIds), mayRepeat: true }),
+    refused: (acls) => send({ what: "refused", work: () => inner.refused(acls), ...read }),
   };
 }
 

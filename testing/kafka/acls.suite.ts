@@ -9,7 +9,7 @@ import {
   logLevel,
   ResourcePatternTypes,
 } from "kafkajs";
-import { eventually } from "../../testing/log-probe.suite.js";
+import { eventually } from "../log-probe.suite.js";
 
 /** One operation on one resource, as docs/security.md grants it. */
 export interface GrantedAcl {
