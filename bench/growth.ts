@@ -28,6 +28,7 @@ const perWindow = Number(flags["per-window"]);
 const PARTITIONS = 3;
 const START_MS = 1_760_000_100_000;
 const TIMEOUT_MS = 120_000;
+const REST_MS = 4_000;
 /** How far the producer may run ahead: the pipeline must see event time pass, not a backlog. */
 const AHEAD_WINDOWS = 20;
 const PIPELINE = fileURLToPath(new URL("./growth-pipeline.ts", import.meta.url));
@@ -88,7 +89,8 @@ class Run {
 
   async measure(): Promise<Measure> {
     // Expired changelog records are deleted up to two seconds after their segment, and looked for once a second.
-    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    await until(() => this.#areRowsCounted(), "the rows of the store are counted", TIMEOUT_MS);
     const rows = [...(await this.pipeline.metric("millrace_store_rows")).values()];
     return {
       residentBytes: this.pipeline.use().rssBytes,
@@ -96,6 +98,12 @@ class Run {
       changelogRecords: await span(this.transport, `${this.applicationId}-purchases-per-user-changelog`),
       liveRows: rows.reduce((sum, value) => sum + value, 0),
     };
+  }
+
+  /** Since what is there now has come to rest. */
+  async #areRowsCounted(): Promise<boolean> {
+    const ages = await this.pipeline.metric("millrace_store_rows_age_seconds");
+    return ages.size > 0 && [...ages.values()].every((seconds) => seconds < REST_MS / 1_000);
   }
 }
 

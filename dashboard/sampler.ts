@@ -11,9 +11,6 @@ import { by, total } from "./readings.js";
 const TASKS_MAX = 400;
 /** Rates are over about this long: shorter ones jump, as commits come in bursts. */
 const RATE_OVER_MS = 3_000;
-/** Counting rows reads the whole store: at most this share of the time. */
-const ROW_COUNT_SHARE = 0.002;
-const ROW_COUNT_EVERY_MS = 2_000;
 
 /** What the sampler needs of an application: its public face. */
 export type SampledStreams = Pick<KafkaStreams, "status"> & { readonly metrics: ReadMetrics };
@@ -51,9 +48,6 @@ export interface SamplerOptions {
 export class Sampler {
   readonly #options: SamplerOptions;
   readonly #past: Counters[] = [];
-  #rows: ReadonlyMap<string, number> = new Map();
-  #rowsAtMs: number | null = null;
-  #nextRowCountMs = 0;
 
   constructor(options: SamplerOptions) {
     this.#options = options;
@@ -67,7 +61,6 @@ export class Sampler {
     const before = this.#before(nowMs);
     this.#past.push(counters);
     const rates = new Rates(before ?? counters, counters);
-    this.#countRows(metrics, nowMs);
     const totals = totalsOf(read, counters, rates);
     return {
       atMs: nowMs,
@@ -89,7 +82,7 @@ export class Sampler {
       totals,
       tasks: taskRows(status, read.consumer_lag_records, read.stream_time_timestamp_seconds),
       tasksLeftOut: Math.max(0, status.tasks.length - TASKS_MAX),
-      stores: this.#storeRows(read, rates),
+      stores: this.#storeRows(read, rates, nowMs),
       edgeRates: this.#options.meters.map((meter) => (meter === undefined ? null : this.#edgeRate(meter, rates))),
     };
   }
@@ -100,27 +93,19 @@ export class Sampler {
     return this.#past[0];
   }
 
-  #storeRows(read: Read, rates: Rates): readonly StoreRow[] {
+  #storeRows(read: Read, rates: Rates, nowMs: number): readonly StoreRow[] {
+    const rows = by(read.store_rows, "store");
+    const ages = by(read.store_rows_age_seconds, "store");
     const remaining = by(read.restore_remaining_records, "store");
     const restored = by(read.restored_records_total, "store");
     return this.#options.stores.map(({ name, changelog }) => ({
       name,
-      rows: this.#rows.get(name) ?? null,
-      rowsAtMs: this.#rowsAtMs,
+      rows: rows.get(name) ?? null,
+      rowsAtMs: ages.has(name) ? nowMs - (ages.get(name) ?? 0) * 1_000 : null,
       restoreRemaining: remaining.get(name) ?? 0,
       restored: restored.get(name) ?? 0,
       changelogPerSecond: changelog === undefined ? 0 : (rates.producedTo(changelog) ?? 0),
     }));
-  }
-
-  /** As often as its own cost allows. */
-  #countRows(metrics: ReadMetrics, nowMs: number): void {
-    if (nowMs < this.#nextRowCountMs) return;
-    const beganMs = performance.now();
-    this.#rows = by(metrics.series("store_rows"), "store");
-    this.#rowsAtMs = nowMs;
-    const tookMs = performance.now() - beganMs;
-    this.#nextRowCountMs = nowMs + Math.max(ROW_COUNT_EVERY_MS, tookMs / ROW_COUNT_SHARE);
   }
 
   #edgeRate(meter: EdgeMeter, rates: Rates): number | null {
@@ -141,7 +126,7 @@ export class Sampler {
   }
 }
 
-/** What is read each time. Others may be dear to read, as those that count rows. */
+/** What is read each time. */
 const METRICS_READ = [
   "records_consumed_total",
   "records_produced_total",
@@ -157,6 +142,8 @@ const METRICS_READ = [
   "buffered_bytes",
   "restore_remaining_records",
   "restored_records_total",
+  "store_rows",
+  "store_rows_age_seconds",
 ] as const satisfies readonly (CounterName | GaugeName)[];
 
 type Read = Readonly<Record<(typeof METRICS_READ)[number], readonly ReportedValue[]>>;

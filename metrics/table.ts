@@ -167,7 +167,17 @@ export const METRICS = {
     labels: { store: ANY, partition: ANY },
     help: "Changelog offsets that a standby is behind, as of its last look",
   },
-  store_rows: { type: "gauge", labels: { store: ANY }, help: "Rows in SQLite, as of the last commit" },
+  store_rows: {
+    type: "gauge",
+    labels: { store: ANY },
+    help: "Rows in SQLite, as they were last counted: each scrape counts a little, so that of a large store it is minutes old",
+  },
+  store_rows_age_seconds: {
+    type: "gauge",
+    merge: "max",
+    labels: { store: ANY },
+    help: "How long ago the counting of store_rows began, of the oldest part of it",
+  },
   store_buffered_bytes: {
     type: "gauge",
     labels: {},

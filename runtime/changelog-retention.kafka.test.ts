@@ -161,7 +161,9 @@ test("the changelog of a long replay is cut as windows expire, and still restore
     );
   }
   // A window is kept for 65 minutes, and dropped with its segment of half of that: at most 97.5 minutes, which hold 20 windows, and not the 160 there were.
-  expect(await liveRows(before.streams)).toBeLessThanOrEqual(20 * USERS);
+  const rows = await liveRows(before.streams);
+  expect(rows).toBeGreaterThan(0);
+  expect(rows).toBeLessThanOrEqual(20 * USERS);
   await probe.caughtUp(application.id, input);
   await before.streams.close();
   await rm(application.stateDir(), { recursive: true });

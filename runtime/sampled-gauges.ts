@@ -1,12 +1,14 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
 import { THREAD_STATES } from "../metrics/table.js";
+import { RowCounts } from "./row-counts.js";
 import type { StreamThread } from "./stream-thread.js";
 import { parseTaskId, type StreamTask } from "./task.js";
 
-/** Gauges of what a thread holds, read when somebody scrapes: they cost the work nothing. Returns what ends it. */
+/** Gauges of what a thread holds, read when somebody scrapes; counting rows is the only one that costs more than a look. Returns what ends it. */
 export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () => void {
   const tasks = (): readonly StreamTask[] => thread.status.tasks;
   const sum = (of: (task: StreamTask) => number): number => tasks().reduce((total, task) => total + of(task), 0);
+  const rowCounts = new RowCounts();
   const samples = [
     metrics.sample("tasks", (sample) => {
       sample({ state: "active" }, tasks().length);
@@ -61,9 +63,11 @@ export function sampleGauges(metrics: StreamsMetrics, thread: StreamThread): () 
       }
     }),
     metrics.sample("store_rows", (sample) => {
-      for (const { state } of tasks()) {
-        for (const [store, rows] of Object.entries(state.rowCounts())) sample({ store }, rows);
-      }
+      rowCounts.countOn(tasks());
+      for (const [store, { rows }] of rowCounts.stores) sample({ store }, rows);
+    }),
+    metrics.sample("store_rows_age_seconds", (sample) => {
+      for (const [store, { ageMs }] of rowCounts.stores) sample({ store }, ageMs / 1000);
     }),
   ];
   return () => {

@@ -207,8 +207,13 @@ class SqliteTaskState implements TaskState {
     return cuts;
   }
 
-  rowCounts(): Readonly<Record<string, number>> {
-    return Object.fromEntries([...this.#stores].map(([name, { stored }]) => [name, stored.rowCount()]));
+  *countRows(): Generator<undefined, Readonly<Record<string, number>>> {
+    const counts: Record<string, number> = {};
+    for (const [name, { stored }] of this.#stores) {
+      counts[name] = yield* stored.countRows();
+      yield;
+    }
+    return counts;
   }
 
   close(): void {

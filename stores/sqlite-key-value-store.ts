@@ -1,7 +1,7 @@
 import type { Statement } from "better-sqlite3";
 import type { SqliteDatabase } from "./sqlite-database.js";
 import type { EncodedRow, SqliteRows, StoredRow } from "./sqlite-rows.js";
-import { SLICE_ROWS } from "./sqlite-rows.js";
+import { countSlices, SLICE_ROWS } from "./sqlite-rows.js";
 
 /** The rows of a key-value store: one table. It has no windows: every row's start is 0. */
 export class SqliteKeyValueStore implements SqliteRows {
@@ -50,8 +50,7 @@ export class SqliteKeyValueStore implements SqliteRows {
     }
   }
 
-  rowCount(): number {
-    const { count } = this.#database.prepare(`SELECT count(*) AS count FROM ${this.#table}`).get() as { count: number };
-    return count;
+  countRows(): Generator<undefined, number> {
+    return countSlices(this.#database, { table: this.#table, key: "k", isThere: () => true });
   }
 }

@@ -2,7 +2,7 @@ import type { Statement } from "better-sqlite3";
 import type { WindowStoreSpec } from "../topology/state-store.js";
 import { FilterRoom, KnownRows } from "./known-rows.js";
 import type { SqliteDatabase } from "./sqlite-database.js";
-import { type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
+import { countSlices, type EncodedRow, SLICE_ROWS, type SqliteRows, type StoredRow } from "./sqlite-rows.js";
 
 const SEGMENT_MS_MIN = 60_000;
 /** One call for so many rows: 0.3 to 0.7 µs less for each than a call for every one. */
@@ -52,6 +52,10 @@ interface Segment {
   /** The columns of rows that `writeMany` will write. */
   readonly unwritten: unknown[];
   readonly remove: Statement<unknown[]>;
+}
+
+function keyOf({ isByStart }: Pick<Segment, "isByStart">): string {
+  return isByStart ? "w, k" : "k, w";
 }
 
 /** A row of one key, found by `fetch`. */
@@ -249,11 +253,11 @@ export class SqliteWindowStore implements SqliteRows {
     });
   }
 
-  rowCount(): number {
+  *countRows(): Generator<undefined, number> {
     let rows = 0;
-    for (const { table } of this.#segments.values()) {
-      const { count } = this.#database.prepare(`SELECT count(*) AS count FROM ${table}`).get() as { count: number };
-      rows += count;
+    for (const segment of [...this.#segments.values()]) {
+      const isThere = (): boolean => this.#segments.get(segment.id) === segment;
+      rows += yield* countSlices(this.#database, { table: segment.table, key: keyOf(segment), isThere });
     }
     return rows;
   }
@@ -274,7 +278,7 @@ export class SqliteWindowStore implements SqliteRows {
 
   #createSegment(startMs: number, firstOffset: number): Segment {
     const id = Math.floor(startMs / this.#intervalMs);
-    const key = this.#isByStart ? "w, k" : "k, w";
+    const key = keyOf({ isByStart: this.#isByStart });
     this.#database.execute(
       `CREATE TABLE ${this.#tableOf(id)} (k BLOB, w INTEGER, v BLOB NOT NULL, t INTEGER NOT NULL, PRIMARY KEY (${key})) WITHOUT ROWID`,
     );

@@ -52,6 +52,15 @@ export function commit(state: TaskState, commitNumber: number, offset = commitNu
   state.apply(checkpointAt(commitNumber, ends), offsets);
 }
 
+/** Rows now in SQLite, by store. */
+export function rowCounts(state: TaskState): Readonly<Record<string, number>> {
+  const counting = state.countRows();
+  for (;;) {
+    const step = counting.next();
+    if (step.done) return step.value;
+  }
+}
+
 export const windows = (state: TaskState, name = "spend") => state.store(name) as WindowStore<string, Total>;
 export const table = (state: TaskState, name = "users") => state.store(name) as KeyValueStore<string, Total>;
 

@@ -2,7 +2,15 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Row } from "../topology/state-store.js";
 import { openTaskState } from "./open-stores.js";
-import { checkpointAt, type StorePlace, type Total, total, windowSpec, windows } from "./store-fixtures.suite.js";
+import {
+  checkpointAt,
+  rowCounts,
+  type StorePlace,
+  type Total,
+  total,
+  windowSpec,
+  windows,
+} from "./store-fixtures.suite.js";
 import type { TaskState } from "./task-state.js";
 
 type RowKey = readonly [startMs: number, key: string];
@@ -191,7 +199,7 @@ class ModelRun {
     });
     this.#state.apply(checkpointAt(++this.#commits, { spend: this.changelog.length }), { spend: first });
     this.model.apply();
-    expect(this.#state.rowCounts()).toEqual({ spend: this.model.durable.rows.size });
+    expect(rowCounts(this.#state)).toEqual({ spend: this.model.durable.rows.size });
   }
 
   #crash(): void {

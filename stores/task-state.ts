@@ -97,8 +97,10 @@ export interface TaskState {
 
   /** By window store: below this changelog offset there are only expired segments (protocol 21). */
   changelogCuts(): Readonly<Record<string, number>>;
-  /** Rows now in SQLite, by store: for metrics and tests, not for the hot path. */
-  rowCounts(): Readonly<Record<string, number>>;
+  /**
+   * Counts the rows in SQLite, by store, a slice at each step; between two steps there may be writes. Not to be stepped once it is closed.
+   */
+  countRows(): Generator<undefined, Readonly<Record<string, number>>>;
 
   /**
    * Closes. What is confirmed is written first, unless a taking is on its way. What is not committed is lost, as it must be

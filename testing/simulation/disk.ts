@@ -245,7 +245,7 @@ class WatchedState implements TaskState {
     return this.inner.changelogCuts();
   }
 
-  rowCounts(): Readonly<Record<string, number>> {
-    return this.inner.rowCounts();
+  countRows(): Generator<undefined, Readonly<Record<string, number>>> {
+    return this.inner.countRows();
   }
 }
