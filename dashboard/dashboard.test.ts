@@ -5,6 +5,7 @@ import { StreamsMetrics } from "../metrics/metrics.js";
 import { type HttpServer, openHttpServer } from "../runtime/http-server.js";
 import type { StateListener, StreamsStatus } from "../runtime/streams.js";
 import { Dashboard, type DashboardOptions } from "./dashboard.js";
+import { PointHistory } from "./history.js";
 import type { Snapshot } from "./messages.js";
 
 const builder = new StreamsBuilder();
@@ -86,6 +87,18 @@ describe("the stream of events", () => {
     }, 10_000);
     const [first = [], ...rest] = times.map((timesOf) => timesOf().slice(-2));
     for (const other of rest) expect(first.some((atMs) => other.includes(atMs))).toBe(true);
+    for (const { end } of pages) end();
+  });
+
+  test("makes the whole picture once for all pages that open within a second", async () => {
+    const { url } = await open();
+    const histories = vi.spyOn(PointHistory.prototype, "columns");
+    const pages = Array.from({ length: 20 }, () => listen(url));
+    await vi.waitFor(() => {
+      for (const { events } of pages) expect(events.map(({ name }) => name)).toContain("hello");
+    }, 5_000);
+    // One for each picture that was the last one meanwhile: a second more or less.
+    expect(histories.mock.calls.length).toBeLessThanOrEqual(5);
     for (const { end } of pages) end();
   });
 });

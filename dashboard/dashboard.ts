@@ -56,6 +56,8 @@ export class Dashboard {
   readonly #startedAtMs = Date.now();
   readonly #stopListening: () => void;
   #last: Snapshot | undefined;
+  /** `#last` with all that a page needs which has nothing yet, once somebody has asked for it. */
+  #lastWhole: Buffer | undefined;
   #lastPointMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #ticking: Promise<void> | undefined;
@@ -164,18 +166,24 @@ export class Dashboard {
       const panels = this.#panels.map(({ data }) => data);
       const snapshot: Snapshot = { ...sample, point: isNewPoint ? point : null, panels };
       this.#last = snapshot;
+      this.#lastWhole = undefined;
       if (this.#events.pages === 0) return;
-      let whole: Buffer | undefined;
       const update = eventOf("snapshot", snapshot);
-      this.#events.broadcast({ update, whole: () => (whole ??= this.#whole(snapshot)) }, nowMs);
+      this.#events.broadcast({ update, whole: () => this.#whole(snapshot) }, nowMs);
     } catch (error) {
       this.#logger.warn({ err: error }, "the page's numbers could not be read; trying again in a second");
     }
   }
 
-  #whole(snapshot: Snapshot): Buffer {
+  /** Of the last snapshot: made once, however many pages open before the next one. */
+  #whole(last: Snapshot): Buffer {
+    this.#lastWhole ??= Buffer.concat([eventOf("hello", this.#hello()), eventOf("snapshot", { ...last, point: null })]);
+    return this.#lastWhole;
+  }
+
+  #hello(): Hello {
     const { applicationId, title, lookups = [] } = this.#options;
-    const hello: Hello = {
+    return {
       applicationId,
       title: title ?? applicationId,
       processId: this.#processId,
@@ -188,6 +196,5 @@ export class Dashboard {
       history: this.#history.columns(),
       historyMax: POINTS_MAX,
     };
-    return Buffer.concat([eventOf("hello", hello), eventOf("snapshot", { ...snapshot, point: null })]);
   }
 }

@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { ReadOnlyWindowStore } from "../topology/read-only-store.js";
 import type { Column, Row } from "./messages.js";
-import type { Panel, PanelRows } from "./panels.js";
+import { PANEL_ROWS_MAX, type Panel, type PanelRows } from "./panels.js";
 import type { SampledStreams } from "./sampler.js";
 
 export interface OpenWindowsOptions<V> {
@@ -20,39 +20,39 @@ export interface OpenWindowsOptions<V> {
   valuesOf(value: V): readonly number[];
 }
 
-const EVERY_MS = 2_000;
+const EVERY_MS = 1_000;
 /**
  * Reading the rows is work of the application's own thread: at most this share of its time, and less while it has
  * little to spare, as reading a full store would take from the records there.
  */
-const SHARE = { idle: 0.01, busy: 0.004 } as const;
+const SHARE = { idle: 0.02, busy: 0.004 } as const;
 /** Above this share of its time in work a thread is busy. */
 const BUSY_ABOVE = 0.5;
-/** Between two breaths, so that processing goes on meanwhile. */
-const ROWS_AT_ONCE = 500;
-/** More are not added up: it would take seconds. */
-const ROWS_MAX = 1_000_000;
+/** However long nobody has looked: a page that opens is not felt. */
+const READ_MAX_MS = 20;
+/** About a millisecond: between two breaths processing goes on. */
+const ROWS_AT_ONCE = 250;
+/** Of all open windows, in one question to the store: where its rows lie by key, each question goes over all of them. */
+const SPAN_SHARE_MIN = 1 / 16;
+/** A look that nobody has gone on with for so long is begun anew, with the windows that are open now. */
+const PAUSED_MAX_MS = 60_000;
 
-interface Sums {
+/** One window, as it was when it was read. */
+interface WindowSums {
   readonly startMs: number;
   readonly endMs: number;
+  readonly atMs: number;
   keys: number;
   readonly values: number[];
 }
 
 /**
- * The windows of a store that are not closed yet, with their sums over all keys of this instance, and when they close. It reads the
- * committed rows, as seldom as their number asks for.
+ * The windows of a store that are not closed yet, the newest hundred, with their sums over all keys of this instance, and when they close. It
+ * reads the committed rows a few at a time, the newest window first and over and over: what it shows is as old as their number asks for.
  */
 export function openWindows<V>(options: OpenWindowsOptions<V>): Panel {
   const { name, title, note, keys, columns } = options;
-  let lastLoop = performance.eventLoopUtilization();
-  const share = (): number => {
-    const loop = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(loop, lastLoop);
-    lastLoop = loop;
-    return utilization > BUSY_ABOVE ? SHARE.busy : SHARE.idle;
-  };
+  const windows = new OpenWindows(options);
   return {
     name,
     title,
@@ -67,50 +67,133 @@ export function openWindows<V>(options: OpenWindowsOptions<V>): Panel {
       { title: "Closes at", kind: "time" },
       { title: "In event time", kind: "duration" },
     ],
-    read: () => read(options, share()),
+    read: () => windows.read(),
   };
 }
 
-async function read<V>(options: OpenWindowsOptions<V>, share: number): Promise<PanelRows> {
-  const { graceMs, streams } = options;
-  const times = streams.metrics.series("stream_time_timestamp_seconds");
-  if (times.length === 0) return { rows: [], summary: "" };
-  // A window is open until the slowest task has closed it.
-  const streamTimeMs = Math.min(...times.map(([, value]) => value * 1_000));
-  const { windows, busyMs } = await addUp(options);
-  const rows = [...windows.values()]
-    .filter(({ endMs }) => endMs + graceMs > streamTimeMs)
-    .sort((a, b) => b.startMs - a.startMs)
-    .map(({ startMs, endMs, keys, values }): Row => {
-      const closesAtMs = endMs + graceMs;
-      return [startMs, endMs, keys, ...values, closesAtMs, closesAtMs - streamTimeMs];
-    });
-  return { rows, summary: `${rows.length} open`, againInMs: busyMs / share };
+function openInWords(windows: number): string {
+  return windows < PANEL_ROWS_MAX ? `${windows} open` : `the newest ${PANEL_ROWS_MAX} that are open`;
 }
 
-async function addUp<V>({ store, valuesOf }: OpenWindowsOptions<V>): Promise<{
-  readonly windows: ReadonlyMap<number, Sums>;
-  readonly busyMs: number;
-}> {
-  const windows = new Map<number, Sums>();
-  let rows = 0;
-  let busyMs = 0;
-  let sinceMs: number | undefined;
-  for (const { window, value } of store().fetchAll()) {
-    // From the first row on: the first read opens the files, which says nothing about the next.
-    sinceMs ??= performance.now();
-    const values = valuesOf(value);
-    const known = windows.get(window.startMs);
-    if (known === undefined) windows.set(window.startMs, { ...window, keys: 1, values: [...values] });
-    else {
-      known.keys++;
-      for (const [at, amount] of values.entries()) known.values[at] = (known.values[at] ?? 0) + amount;
-    }
-    if (++rows % ROWS_AT_ONCE !== 0) continue;
-    if (rows >= ROWS_MAX) throw new Error(`there are more than ${ROWS_MAX.toLocaleString("en-US")} rows to add up`);
-    busyMs += performance.now() - sinceMs;
-    await new Promise((resolve) => setImmediate(resolve));
-    sinceMs = performance.now();
+/** The slowest and the fastest task's stream time. */
+interface StreamTimes {
+  readonly slowestMs: number;
+  readonly fastestMs: number;
+}
+
+class OpenWindows<V> {
+  readonly #options: OpenWindowsOptions<V>;
+  readonly #windows = new Map<number, WindowSums>();
+  /** The look at all windows that is under way, and whether there was a whole one before. */
+  #look: Iterator<undefined> | undefined;
+  #hasAll = false;
+  #lastReadMs = Number.NEGATIVE_INFINITY;
+  #lastLoop = performance.eventLoopUtilization();
+
+  constructor(options: OpenWindowsOptions<V>) {
+    this.#options = options;
   }
-  return { windows, busyMs: sinceMs === undefined ? 0 : busyMs + performance.now() - sinceMs };
+
+  async read(): Promise<PanelRows> {
+    const times = this.#streamTimes();
+    if (times === undefined) return { rows: [], summary: "" };
+    try {
+      await this.#lookOn(times);
+    } catch (error) {
+      this.#look = undefined;
+      throw error;
+    }
+    return this.#shown(times.slowestMs);
+  }
+
+  #streamTimes(): StreamTimes | undefined {
+    const series = this.#options.streams.metrics.series("stream_time_timestamp_seconds");
+    const times = series.map(([, value]) => Math.round(value * 1_000));
+    return times.length === 0 ? undefined : { slowestMs: Math.min(...times), fastestMs: Math.max(...times) };
+  }
+
+  /** A window is open until the slowest task has closed it. */
+  #shown(slowestMs: number): PanelRows {
+    const { graceMs } = this.#options;
+    const open = [...this.#windows.values()].filter(({ endMs }) => endMs + graceMs > slowestMs);
+    const rows = open
+      .sort((a, b) => b.startMs - a.startMs)
+      .map(({ startMs, endMs, keys, values }): Row => {
+        const closesAtMs = endMs + graceMs;
+        return [startMs, endMs, keys, ...values, closesAtMs, closesAtMs - slowestMs];
+      });
+    const readMs = open.slice(0, PANEL_ROWS_MAX).map(({ atMs }) => atMs);
+    if (this.#hasAll) return { rows, summary: openInWords(rows.length), atMs: Math.min(Date.now(), ...readMs) };
+    if (rows.length === 0) return { rows, summary: "", atMs: null };
+    return { rows, summary: `the newest ${rows.length}, the others are being read`, atMs: Math.min(...readMs) };
+  }
+
+  /** As far as the time since the last read allows, and at most to the end of one look. */
+  async #lookOn(times: StreamTimes): Promise<void> {
+    const nowMs = performance.now();
+    let leftMs = Math.min(READ_MAX_MS, (nowMs - this.#lastReadMs) * this.#share());
+    if (nowMs - this.#lastReadMs > PAUSED_MAX_MS) this.#look = undefined;
+    this.#lastReadMs = nowMs;
+    this.#look ??= this.#lookAtAll(times);
+    for (;;) {
+      const beganMs = performance.now();
+      if (this.#look.next().done) break;
+      leftMs -= performance.now() - beganMs;
+      if (leftMs <= 0) return;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#look = undefined;
+    this.#hasAll = true;
+  }
+
+  #share(): number {
+    const loop = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(loop, this.#lastLoop);
+    this.#lastLoop = loop;
+    return utilization > BUSY_ABOVE ? SHARE.busy : SHARE.idle;
+  }
+
+  /** Span by span, the newest first; over a gap without rows the spans become wider. Stops after each few rows. */
+  *#lookAtAll({ slowestMs, fastestMs }: StreamTimes): Iterator<undefined> {
+    const { sizeMs } = this.#options.store();
+    const openMs = this.#options.graceMs + sizeMs;
+    const oldestMs = slowestMs - openMs;
+    const spanMinMs = Math.max(sizeMs, Math.ceil(openMs * SPAN_SHARE_MIN));
+    let spanMs = spanMinMs;
+    let toMs = fastestMs + 1;
+    for (let found = 0; toMs > oldestMs && found < PANEL_ROWS_MAX; ) {
+      const fromMs = Math.max(toMs - spanMs, oldestMs);
+      const windows = yield* this.#addUp(fromMs, toMs);
+      this.#forget(fromMs, toMs);
+      for (const [startMs, sums] of windows) this.#windows.set(startMs, sums);
+      found += windows.size;
+      spanMs = windows.size === 0 ? spanMs * 2 : spanMinMs;
+      toMs = fromMs;
+      yield;
+    }
+    // Closed, or older than the hundred that are shown.
+    this.#forget(Number.NEGATIVE_INFINITY, toMs);
+  }
+
+  #forget(fromMs: number, toMs: number): void {
+    for (const startMs of this.#windows.keys()) if (startMs >= fromMs && startMs < toMs) this.#windows.delete(startMs);
+  }
+
+  *#addUp(fromMs: number, toMs: number): Generator<undefined, ReadonlyMap<number, WindowSums>> {
+    const { store, valuesOf } = this.#options;
+    const windows = new Map<number, WindowSums>();
+    const atMs = Date.now();
+    let rows = 0;
+    for (const { window, value } of store().fetchAll({ fromMs, toMs })) {
+      const values = valuesOf(value);
+      const known = windows.get(window.startMs);
+      if (known === undefined) windows.set(window.startMs, { ...window, atMs, keys: 1, values: [...values] });
+      else {
+        known.keys++;
+        for (const [at, amount] of values.entries()) known.values[at] = (known.values[at] ?? 0) + amount;
+      }
+      if (++rows % ROWS_AT_ONCE === 0) yield;
+    }
+    return windows;
+  }
 }

@@ -5,8 +5,8 @@ export interface PanelRows {
   readonly rows: readonly Row[];
   /** One line about the whole. */
   readonly summary: string;
-  /** Not read again before, where reading is dear; `everyMs` where that is longer. */
-  readonly againInMs?: number;
+  /** When the rows were read, where that is not now; null: not yet, so that their number says nothing. */
+  readonly atMs?: number | null;
 }
 
 /** A table of the application's own on the page, read again and again while somebody looks. */
@@ -26,7 +26,7 @@ export interface Lookup {
   readonly label: string;
   readonly placeholder: string;
   readonly columns: readonly Column[];
-  find(text: string): Promise<Omit<PanelRows, "againInMs">>;
+  find(text: string): Promise<Omit<PanelRows, "atMs">>;
 }
 
 export const PANEL_ROWS_MAX = 100;
@@ -57,9 +57,8 @@ export class PanelReader {
 
   async #read(): Promise<void> {
     try {
-      const { rows, summary, againInMs = 0 } = await this.panel.read();
-      this.#nextMs = Math.max(this.#nextMs, Date.now() + againInMs);
-      this.data = { rows: rows.slice(0, PANEL_ROWS_MAX), summary, atMs: Date.now(), trouble: null };
+      const { rows, summary, atMs = Date.now() } = await this.panel.read();
+      this.data = { rows: rows.slice(0, PANEL_ROWS_MAX), summary, atMs, trouble: null };
     } catch (error) {
       this.data = { ...this.data, trouble: error instanceof Error ? error.message : String(error) };
     }
