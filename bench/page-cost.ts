@@ -1,6 +1,9 @@
-// node --import tsx bench/page-cost.ts [--pages 50] [--records 2500000] [--seconds 5] [--pairs 4]
-// What open pages and a scrape take from a pipeline that works off a backlog as fast as it can: records/s with and without
-// them, in turns, in one process. The pages are one process of bare sockets; its CPU is not counted.
+// node --import tsx bench/page-cost.ts [--pages 50] [--rounds 5] [--records 8000000]
+// What open pages and a scrape every five seconds take from a pipeline that works off a backlog as fast as it can. Each round is four phases of five
+// seconds: without pages, with, with, without, so that a machine which becomes steadily faster or slower changes nothing. The pages are two processes of bare
+// sockets that live as long as the run, and one of them is stopped while its page is open; neither's CPU is counted.
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,24 +18,59 @@ import { NoiseMeter } from "./machine.js";
 import { PipelineProcess, until } from "./pipeline-process.js";
 import { writeLoad } from "./purchase-load.js";
 import { spreadOf } from "./statistics.js";
-import { WatchedProcess } from "./watched-process.js";
 
 const { values: flags } = parseArgs({
   options: {
     pages: { type: "string", default: "50" },
-    records: { type: "string", default: "2500000" },
+    records: { type: "string", default: "8000000" },
     users: { type: "string", default: "10000" },
-    seconds: { type: "string", default: "5" },
-    pairs: { type: "string", default: "4" },
+    rounds: { type: "string", default: "5" },
   },
 });
 const READERS = fileURLToPath(new URL("./page-readers.ts", import.meta.url));
 const TOPIC = "page-cost-purchases";
 const PARTITIONS = 9;
-const SCRAPE_MS = 5_000;
-/** After pages have come or gone, and for the compiler at the start. */
+/** Of each phase, and so of the scrapes: one in the middle of each phase with pages. */
+const PHASE_MS = 5_000;
+/** After pages have come or gone. */
 const SETTLE_MS = 500;
-const WARM_MS = 8_000;
+/** For the compiler at the start: without pages, then with them. */
+const WARM_MS = 5_000;
+const ANSWER_MAX_MS = 30_000;
+
+/** Pages that read, and one more whose process is stopped while it is open. */
+class Pages {
+  readonly #readers: readonly ChildProcess[];
+
+  constructor(port: string, count: number) {
+    const start = (pages: number): ChildProcess =>
+      fork(READERS, [port, String(pages)], { execArgv: ["--import", "tsx"] });
+    this.#readers = [start(count - 1), start(1)];
+    process.once("exit", () => this.end());
+  }
+
+  async open(): Promise<void> {
+    await this.#tell("open");
+    this.#readers.at(-1)?.kill("SIGSTOP");
+  }
+
+  async close(): Promise<void> {
+    this.#readers.at(-1)?.kill("SIGCONT");
+    await this.#tell("close");
+  }
+
+  /** A process that is stopped takes no other signal. */
+  end(): void {
+    for (const reader of this.#readers) reader.kill("SIGKILL");
+  }
+
+  async #tell(command: "open" | "close"): Promise<void> {
+    const signal = AbortSignal.timeout(ANSWER_MAX_MS);
+    const answers = this.#readers.map((reader) => once(reader, "message", { signal }));
+    for (const reader of this.#readers) reader.send(command);
+    await Promise.all(answers);
+  }
+}
 
 interface Phase {
   readonly recordsPerSecond: number;
@@ -53,14 +91,15 @@ interface Moment {
 async function look(pipeline: PipelineProcess): Promise<Moment> {
   const counts = await pipeline.metric("millrace_records_consumed_total");
   const records = [...counts.values()].reduce((sum, value) => sum + value, 0);
-  if (records >= Number(flags.records)) throw new Error("the backlog is used up: --records higher, or --pairs lower");
+  if (records >= Number(flags.records)) throw new Error("the backlog is used up: --records higher, or --rounds lower");
   return { ms: performance.now(), records, cpuSeconds: pipeline.use().cpuSeconds };
 }
 
-async function measure(pipeline: PipelineProcess): Promise<Phase> {
+async function measure(pipeline: PipelineProcess, meanwhile: () => Promise<unknown>): Promise<Phase> {
   await pause(SETTLE_MS);
   const before = await look(pipeline);
-  await pause(Number(flags.seconds) * 1_000);
+  await pause(PHASE_MS / 2);
+  await Promise.all([meanwhile(), pause(PHASE_MS / 2)]);
   const after = await look(pipeline);
   const records = after.records - before.records;
   return {
@@ -69,72 +108,56 @@ async function measure(pipeline: PipelineProcess): Promise<Phase> {
   };
 }
 
-/** Pages that read, one whose process is stopped, and a scrape every five seconds, while `work` runs. */
-async function watched<T>(port: string, readers: readonly WatchedProcess[], work: () => Promise<T>): Promise<T> {
-  for (const reader of readers)
-    await until(async () => reader.output.includes("open"), `the pages are open; ${reader.output}`, 60_000);
-  readers.at(-1)?.signal("SIGSTOP");
-  const scrape = setInterval(
-    () => void fetch(`http://127.0.0.1:${port}/metrics`).then((answer) => answer.text()),
-    SCRAPE_MS,
-  );
-  try {
-    return await work();
-  } finally {
-    clearInterval(scrape);
-    for (const reader of readers) await reader.end("SIGKILL");
-  }
+interface Round {
+  readonly alone: readonly Phase[];
+  readonly withPages: readonly Phase[];
 }
 
-function openPages(port: string): readonly WatchedProcess[] {
-  return [Number(flags.pages) - 1, 1].map(
-    (count) => new WatchedProcess(process.execPath, ["--import", "tsx", READERS, port, String(count)]),
-  );
+async function measureRound(pipeline: PipelineProcess, pages: Pages): Promise<Round> {
+  const alone = (): Promise<Phase> => measure(pipeline, async () => undefined);
+  const watched = (): Promise<Phase> => measure(pipeline, () => pipeline.get("/metrics"));
+  const first = await alone();
+  await pages.open();
+  const withPages = [await watched(), await watched()];
+  await pages.close();
+  return { alone: [first, await alone()], withPages };
 }
 
-/** One with and one without; each second time the other way round, so that what changes along the backlog falls on both. */
-async function pair(pipeline: PipelineProcess, port: string, at: number): Promise<{ alone: Phase; pages: Phase }> {
-  const withPages = (): Promise<Phase> => watched(port, openPages(port), () => measure(pipeline));
-  if (at % 2 === 0) {
-    const alone = await measure(pipeline);
-    return { alone, pages: await withPages() };
-  }
-  const pages = await withPages();
-  return { pages, alone: await measure(pipeline) };
+function mean(phases: readonly Phase[], of: (phase: Phase) => number): number {
+  return phases.reduce((sum, phase) => sum + of(phase), 0) / phases.length;
 }
 
-function lost(of: (phase: Phase) => number, pairs: readonly { alone: Phase; pages: Phase }[]): readonly number[] {
-  return pairs.map(({ alone, pages }) => (1 - of(pages) / of(alone)) * 100);
+/** By how many percent more the phases with pages have of it. */
+function growth({ alone, withPages }: Round, of: (phase: Phase) => number): number {
+  return (mean(withPages, of) / mean(alone, of) - 1) * 100;
 }
+
+const fewerRecords = (round: Round): number => -growth(round, ({ recordsPerSecond }) => recordsPerSecond);
+const moreCpu = (round: Round): number => growth(round, ({ microsPerRecord }) => microsPerRecord);
 
 function said(what: string, percents: readonly number[]): string {
   const { median = Number.NaN, min = Number.NaN, max = Number.NaN } = spreadOf(percents) ?? {};
-  return `${what}: ${median.toFixed(1)} % (${min.toFixed(1)} to ${max.toFixed(1)})\n`;
+  return `${what}: median ${median.toFixed(1)} % (${min.toFixed(1)} to ${max.toFixed(1)})\n`;
 }
 
-async function measurePairs(pipeline: PipelineProcess, port: string): Promise<void> {
-  const pairs: { alone: Phase; pages: Phase }[] = [];
-  const inWords = ({ recordsPerSecond, microsPerRecord }: Phase): string =>
-    `${Math.round(recordsPerSecond).toLocaleString("en")} records/s, ${microsPerRecord.toFixed(2)} µs`;
-  for (let at = 0; at < Number(flags.pairs); at++) {
+async function measureRounds(pipeline: PipelineProcess, pages: Pages): Promise<void> {
+  const rounds: Round[] = [];
+  const inWords = (phases: readonly Phase[]): string => {
+    const rate = Math.round(mean(phases, ({ recordsPerSecond }) => recordsPerSecond)).toLocaleString("en");
+    return `${rate} records/s, ${mean(phases, ({ microsPerRecord }) => microsPerRecord).toFixed(2)} µs`;
+  };
+  for (let at = 0; at < Number(flags.rounds); at++) {
     const noise = new NoiseMeter();
-    const { alone, pages } = await pair(pipeline, port, at);
-    pairs.push({ alone, pages });
-    const left = Number(flags.records) - (await look(pipeline)).records;
+    const round = await measureRound(pipeline, pages);
+    rounds.push(round);
     const noisy = noise.read().isNoisy ? ", NOISY" : "";
-    process.stdout.write(`alone ${inWords(alone)}; with ${flags.pages} pages ${inWords(pages)}${noisy}\n`);
-    // A pair whose backlog ends in the middle would be wrong.
-    if (left < 3 * Number(flags.seconds) * Math.max(alone.recordsPerSecond, pages.recordsPerSecond)) break;
+    const change = `${fewerRecords(round).toFixed(1)} % fewer, ${moreCpu(round).toFixed(1)} % more`;
+    process.stdout.write(
+      `alone ${inWords(round.alone)}; with ${flags.pages} pages ${inWords(round.withPages)}: ${change}${noisy}\n`,
+    );
   }
   process.stdout.write(
-    said(
-      "fewer records/s",
-      lost(({ recordsPerSecond }) => recordsPerSecond, pairs),
-    ) +
-      said(
-        "more CPU a record",
-        lost(({ microsPerRecord }) => microsPerRecord, pairs).map((percent) => -percent),
-      ),
+    said("fewer records/s", rounds.map(fewerRecords)) + said("more CPU a record", rounds.map(moreCpu)),
   );
 }
 
@@ -148,6 +171,7 @@ async function main(): Promise<void> {
   const [records, users] = [Number(flags.records), Number(flags.users)];
   await writeLoad(transport, { topic: TOPIC, records, users, partitions: PARTITIONS, late: 0.1, seed: 1 });
   await transport.close();
+  const pages = new Pages(port, Number(flags.pages));
   const pipeline = new PipelineProcess({
     KAFKA_BROKERS: kafka.brokers.join(","),
     INPUT_TOPIC: TOPIC,
@@ -157,8 +181,12 @@ async function main(): Promise<void> {
   try {
     await until(() => pipeline.isReady(), `the pipeline runs; ${pipeline.output}`, 60_000);
     await pause(WARM_MS);
-    await measurePairs(pipeline, port);
+    await pages.open();
+    await pause(WARM_MS);
+    await pages.close();
+    await measureRounds(pipeline, pages);
   } finally {
+    pages.end();
     await pipeline.end("SIGTERM");
     await kafka.stop();
     await rm(stateDir, { recursive: true, force: true });
