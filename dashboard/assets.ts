@@ -10,6 +10,11 @@ const HTML = "text/html; charset=utf-8";
 const CSS = "text/css; charset=utf-8";
 const SCRIPT = "text/javascript; charset=utf-8";
 
+const MODULES = [
+  ...["main", "connection", "document", "format", "graph-view", "lookup-view", "overflow", "plots", "staleness"],
+  "tables",
+] as const;
+
 /** Every file there is, by its path in the address, with where it lies. Nothing else is ever read from disk. */
 const FILES: Readonly<Record<string, readonly [file: string, contentType: string]>> = {
   "/": ["page/index.html", HTML],
@@ -18,11 +23,7 @@ const FILES: Readonly<Record<string, readonly [file: string, contentType: string
   "/dashboard/uPlot.iife.min.js": ["page/uPlot.iife.min.js", SCRIPT],
   "/dashboard/uPlot.min.css": ["page/uPlot.min.css", CSS],
   "/dashboard/messages.js": ["messages.js", SCRIPT],
-  ...Object.fromEntries(
-    ["main", "connection", "document", "format", "graph-view", "lookup-view", "plots", "staleness", "tables"].map(
-      (name) => [`/dashboard/page/${name}.js`, [`page/${name}.js`, SCRIPT] as const],
-    ),
-  ),
+  ...Object.fromEntries(MODULES.map((name) => [`/dashboard/page/${name}.js`, [`page/${name}.js`, SCRIPT] as const])),
 };
 
 export const ASSET_PATHS = Object.keys(FILES);
