@@ -88,6 +88,8 @@ class OpenWindows<V> {
   #look: Iterator<undefined> | undefined;
   #hasAll = false;
   #lastReadMs = Number.NEGATIVE_INFINITY;
+  /** Of the time for reading; below 0 where a read went beyond it. */
+  #leftMs = 0;
   #lastLoop = performance.eventLoopUtilization();
 
   constructor(options: OpenWindowsOptions<V>) {
@@ -131,19 +133,22 @@ class OpenWindows<V> {
   /** As far as the time since the last read allows, and at most to the end of one look. */
   async #lookOn(times: StreamTimes): Promise<void> {
     const nowMs = performance.now();
-    let leftMs = Math.min(READ_MAX_MS, (nowMs - this.#lastReadMs) * this.#share());
+    this.#leftMs = Math.min(READ_MAX_MS, this.#leftMs + (nowMs - this.#lastReadMs) * this.#share());
     if (nowMs - this.#lastReadMs > PAUSED_MAX_MS) this.#look = undefined;
     this.#lastReadMs = nowMs;
     this.#look ??= this.#lookAtAll(times);
-    for (;;) {
+    while (this.#leftMs > 0) {
       const beganMs = performance.now();
-      if (this.#look.next().done) break;
-      leftMs -= performance.now() - beganMs;
-      if (leftMs <= 0) return;
+      const { done } = this.#look.next();
+      // What went beyond it is owed, but not for ever: the first read opens the files, which says nothing about the next.
+      this.#leftMs = Math.max(-READ_MAX_MS, this.#leftMs - (performance.now() - beganMs));
+      if (done) {
+        this.#look = undefined;
+        this.#hasAll = true;
+        return;
+      }
       await new Promise((resolve) => setImmediate(resolve));
     }
-    this.#look = undefined;
-    this.#hasAll = true;
   }
 
   #share(): number {
