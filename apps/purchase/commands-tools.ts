@@ -8,8 +8,9 @@ import {
   INPUT,
   INSTANCE,
   LAG,
-  LOGGING,
+  type LOGGING,
   QUERY,
+  QUIET_LOGGING,
   RESET,
   type Setting,
   TOPICS,
@@ -18,8 +19,6 @@ import type { Values } from "./settings.js";
 
 const { applicationId, stateDir } = INSTANCE;
 const { httpHost, httpPort, httpToken } = HTTP;
-/** What these say is for people at a terminal: their log only when something is wrong. */
-const QUIET_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "error" as const } };
 
 const LAG_COMMAND = { ...LAG, ...CONNECTION, ...INPUT, applicationId, ...QUIET_LOGGING };
 const QUERY_COMMAND = { ...QUERY, httpHost, httpPort, httpToken, applicationId, stateDir, ...TOPICS, ...QUIET_LOGGING };

@@ -18,6 +18,7 @@ import {
   INSTANCE,
   JSON_OUTPUT,
   LOGGING,
+  QUIET_LOGGING,
   REPLICATION,
   type Setting,
   SIMULATOR,
@@ -49,9 +50,6 @@ const DEMO_SIMULATOR = {
 /** The demo's log lines would scroll its console away. */
 const DEMO_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "warn" as const } };
 
-/** What a request is at between two tries would stand across the frame; the console says itself that nobody answers. */
-const LIVE_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "error" as const } };
-
 const RUN = {
   ...CONNECTION,
   ...INSTANCE,
@@ -76,7 +74,7 @@ const PRODUCE = {
   ...JSON_OUTPUT,
 };
 const DEMO = { ...DEMO_SIMULATOR, ...ENGINE, ...TOPICS, ...HTTP, ...DEMO_LOGGING, ...JSON_OUTPUT };
-const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...LIVE_LOGGING, ...JSON_OUTPUT };
+const LIVE = { ...CONNECTION, ...TOPICS, ...FORMAT, ...QUIET_LOGGING, ...JSON_OUTPUT };
 const TOPOLOGY = { applicationId: INSTANCE.applicationId, ...TOPICS, ...EMISSION };
 
 const FORMATS: readonly DescribeFormat[] = ["text", "json", "mermaid", "dot"];

@@ -8,16 +8,10 @@ import { Sampler } from "./sampler.js";
 import { frame } from "./screen.js";
 import { type ConsoleStream, colorsFor, isTerminal } from "./terminal.js";
 import { clip, joined, printable } from "./text.js";
+import { names } from "./topics.suite.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const MINUTE = 60_000;
-const names = {
-  inputTopic: "purchases",
-  outputTopic: "purchase-aggregates",
-  lateTopic: "late-purchases",
-  expiredTopic: "expired-purchases",
-  deadLetterTopic: "purchases-dead-letter",
-};
 
 function record(topic: string, value: unknown, changes: Partial<ReadRecord> = {}): ReadRecord {
   const bytes = typeof value === "string" ? Buffer.from(value) : Buffer.from(JSON.stringify(value));

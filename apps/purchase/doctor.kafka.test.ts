@@ -3,12 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KafkaJsTransport, silentLogger } from "millrace";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { AclAdmin, documentedAcls, type GrantedAcl } from "../../testing/kafka/acls.suite.js";
-import { type SecuredKafka, startSecuredKafka } from "../../testing/kafka/secured-kafka.js";
+import {
+  type AclAdmin,
+  aclText,
+  documentedAcls,
+  type GrantedAcl,
+  startAuthorizingKafka,
+} from "../../testing/kafka/acls.suite.js";
+import type { SecuredKafka } from "../../testing/kafka/secured-kafka.js";
 import { LogProbe } from "../../testing/log-probe.suite.js";
 import { runCommand } from "./commands.js";
-
-// A broker of its own that lets nobody do anything but what docs/security.md says. Without a login one may do all.
 
 const DOCUMENTED = documentedAcls();
 const OUTPUTS = ["purchase-aggregates", "late-purchases", "expired-purchases", "purchases-dead-letter"];
@@ -19,11 +23,7 @@ let probe: LogProbe;
 let stateDir: string;
 
 beforeAll(async () => {
-  kafka = await startSecuredKafka({
-    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-    "super.users": "User:ANONYMOUS",
-  });
-  acls = await AclAdmin.connect(kafka.brokers, kafka.user.username);
+  ({ kafka, acls } = await startAuthorizingKafka());
   probe = new LogProbe(new KafkaJsTransport({ client: { brokers: [...kafka.brokers] }, logger: silentLogger }));
   await probe.transport.connect();
   stateDir = await mkdtemp(join(tmpdir(), "millrace-doctor-"));
@@ -76,10 +76,6 @@ function grantOf({ operation, resource, name, isPrefix }: GrantedAcl): RegExp {
   );
 }
 
-function nameOf({ operation, resource, name, isPrefix }: GrantedAcl): string {
-  return `${operation} on ${resource} ${name}${isPrefix ? "*" : ""}`;
-}
-
 test("with exactly the documented ACLs, and before the outputs exist, nothing is missing", async () => {
   const { code, findings } = await doctor();
   expect(failures(findings)).toEqual([]);
@@ -89,7 +85,7 @@ test("with exactly the documented ACLs, and before the outputs exist, nothing is
   ]);
 });
 
-test.each(DOCUMENTED.map((acl) => [nameOf(acl), acl] as const))(
+test.each(DOCUMENTED.map((acl) => [aclText(acl), acl] as const))(
   "without %s it names it, with the command that grants it",
   async (_, acl) => {
     await acls.revoke([acl]);

@@ -1,14 +1,7 @@
 import { expect, test } from "vitest";
 import { RecordLines } from "./json-lines.js";
 import type { ReadRecord } from "./reader.js";
-
-const names = {
-  inputTopic: "purchases",
-  outputTopic: "purchase-aggregates",
-  lateTopic: "late-purchases",
-  expiredTopic: "expired-purchases",
-  deadLetterTopic: "purchases-dead-letter",
-};
+import { names } from "./topics.suite.js";
 
 /** The lines for one record, parsed. */
 function linesOf(record: Partial<ReadRecord>): unknown[] {

@@ -2,20 +2,13 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { LiveConsole } from "./console.js";
 import { RecordLines } from "./json-lines.js";
 import { BrokerWatch, type Outage, outageText } from "./outage.js";
+import { names } from "./topics.suite.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const BROKERS = "kafka:9092";
 
 beforeEach(() => void vi.useFakeTimers({ now: NOON }));
 afterEach(() => void vi.useRealTimers());
-
-const names = {
-  inputTopic: "purchases",
-  outputTopic: "purchase-aggregates",
-  lateTopic: "late-purchases",
-  expiredTopic: "expired-purchases",
-  deadLetterTopic: "purchases-dead-letter",
-};
 
 function watched(show: (outage: Outage | undefined) => void): BrokerWatch {
   const watch = new BrokerWatch(BROKERS, show);

@@ -9,16 +9,20 @@ export interface Outage {
   readonly lastAnswerMs: number | undefined;
 }
 
-/** The age stands first: it is what a narrow terminal must not cut off. */
-export function outageText({ brokers, why, lastAnswerMs }: Outage, nowMs: number): string {
-  const reason = why === undefined ? "" : ` (${why})`;
-  if (lastAnswerMs === undefined) return `no answer from ${brokers} yet, trying on${reason}`;
-  return `what stands here is ${formatDuration(nowMs - lastAnswerMs)} old: no answer from ${brokers}, trying on${reason}`;
+/** Over a frame of numbers, whose age stands first: it is what a narrow terminal must not cut off. */
+export function outageText(outage: Outage, nowMs: number): string {
+  const { lastAnswerMs } = outage;
+  if (lastAnswerMs === undefined) return silence(outage, " yet");
+  return `what stands here is ${formatDuration(nowMs - lastAnswerMs)} old: ${silence(outage, "")}`;
 }
 
-function outageLine({ brokers, why, lastAnswerMs }: Outage, nowMs: number): string {
-  const since = lastAnswerMs === undefined ? "yet" : `for ${formatDuration(nowMs - lastAnswerMs)}`;
-  return `no answer from ${brokers} ${since}, trying on${why === undefined ? "" : ` (${why})`}`;
+function outageLine(outage: Outage, nowMs: number): string {
+  const { lastAnswerMs } = outage;
+  return silence(outage, lastAnswerMs === undefined ? " yet" : ` for ${formatDuration(nowMs - lastAnswerMs)}`);
+}
+
+function silence({ brokers, why }: Outage, since: string): string {
+  return `no answer from ${brokers}${since}, trying on${why === undefined ? "" : ` (${why})`}`;
 }
 
 /** Silence that is longer than this is worth saying: a reader hears from a broker four times a second. */

@@ -104,6 +104,9 @@ export const LOGGING = {
   }),
 };
 
+/** Of commands that speak to people at a terminal: their log only when something is wrong. */
+export const QUIET_LOGGING = { ...LOGGING, logLevel: { ...LOGGING.logLevel, default: "error" as const } };
+
 export const EXPECTED = {
   partitions: flag<number | undefined>(
     wholeNumber(1, 10_000, 9),

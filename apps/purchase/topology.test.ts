@@ -3,17 +3,11 @@ import { type TestRecord, TopologyTestDriver } from "millrace/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { invalidRecord } from "./invalid-purchases.js";
 import { Random } from "./random.js";
+import { names } from "./topics.suite.js";
 import { purchaseTopology } from "./topology.js";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 const MINUTE = 60_000;
-const names = {
-  inputTopic: "purchases",
-  outputTopic: "purchase-aggregates",
-  lateTopic: "late-purchases",
-  expiredTopic: "expired-purchases",
-  deadLetterTopic: "purchases-dead-letter",
-};
 
 type Raw = TestRecord<Uint8Array, Uint8Array>;
 

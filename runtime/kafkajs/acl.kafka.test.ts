@@ -6,8 +6,14 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { buildIfStale } from "../../bench/build-if-stale.js";
 import { PipelineProcess } from "../../bench/pipeline-process.js";
 import { string } from "../../serdes/serde.js";
-import { AclAdmin, documentedAcls, type GrantedAcl } from "../../testing/kafka/acls.suite.js";
-import { type SecuredKafka, startSecuredKafka } from "../../testing/kafka/secured-kafka.js";
+import {
+  type AclAdmin,
+  aclText,
+  documentedAcls,
+  type GrantedAcl,
+  startAuthorizingKafka,
+} from "../../testing/kafka/acls.suite.js";
+import type { SecuredKafka } from "../../testing/kafka/secured-kafka.js";
 import { eventually, LogProbe, type ProbeRecord, unique } from "../../testing/log-probe.suite.js";
 import { StreamsBuilder } from "../../topology/dsl.js";
 import type { ProcessorTopology } from "../../topology/processor-topology.js";
@@ -16,10 +22,7 @@ import type { ProcessingGuarantee, StreamsConfig } from "../config.js";
 import { Instance } from "../engine.suite.js";
 import { NotAuthorizedError } from "../errors.js";
 import { silentLogger } from "../logger.js";
-
 import { KafkaJsTransport } from "./transport.js";
-
-// A broker of its own that lets nobody do anything but what docs/security.md says. Without a login one may do all.
 
 const CLI = fileURLToPath(new URL("../../dist/apps/purchase/cli.js", import.meta.url));
 const DOCUMENTED = documentedAcls();
@@ -33,11 +36,7 @@ let directory: string;
 
 beforeAll(async () => {
   await buildIfStale();
-  kafka = await startSecuredKafka({
-    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-    "super.users": "User:ANONYMOUS",
-  });
-  acls = await AclAdmin.connect(kafka.brokers, kafka.user.username);
+  ({ kafka, acls } = await startAuthorizingKafka());
   probe = new LogProbe(new KafkaJsTransport({ client: { brokers: [...kafka.brokers] }, logger: silentLogger }));
   await probe.transport.connect();
   directory = await mkdtemp(join(tmpdir(), "millrace-acl-"));
@@ -49,10 +48,6 @@ afterAll(async () => {
   await kafka?.stop();
   await rm(directory, { recursive: true, force: true });
 });
-
-function nameOf({ operation, resource, name, isPrefix }: GrantedAcl): string {
-  return `${operation} on ${resource} ${name}${isPrefix ? "*" : ""}`;
-}
 
 describe("the purchase app, with its default names", () => {
   const PURCHASES = { operation: "Write", resource: "topic", name: "purchases", isPrefix: false } as const;
@@ -129,7 +124,7 @@ describe("the purchase app, with its default names", () => {
   const isCreate = ({ operation }: GrantedAcl): boolean => operation === "Create";
   const checked = DOCUMENTED.filter((acl) => acl.operation !== "Delete" && !isCreate(acl));
   const needed = [...checked, ...DOCUMENTED.filter(isCreate)];
-  test.each(needed.map((acl) => [nameOf(acl), acl] as const))("`run` without %s says so and ends", async (_, acl) => {
+  test.each(needed.map((acl) => [aclText(acl), acl] as const))("`run` without %s says so and ends", async (_, acl) => {
     await writePurchases();
     if (acl.operation === "Create") {
       const topic = acl.isPrefix ? "purchases-purchases-per-user-changelog" : acl.name;

@@ -10,6 +10,7 @@ import {
   ResourcePatternTypes,
 } from "kafkajs";
 import { eventually } from "../log-probe.suite.js";
+import { type SecuredKafka, startSecuredKafka } from "./secured-kafka.js";
 
 /** One operation on one resource, as docs/security.md grants it. */
 export interface GrantedAcl {
@@ -44,6 +45,19 @@ export function documentedAcls(): GrantedAcl[] {
       isPrefix: command.includes("--resource-pattern-type prefixed"),
     }));
   });
+}
+
+export function aclText({ operation, resource, name, isPrefix }: GrantedAcl): string {
+  return `${operation} on ${resource} ${name}${isPrefix ? "*" : ""}`;
+}
+
+/** A broker of its own that lets its user do nothing but what is granted. Without a login one may do all. */
+export async function startAuthorizingKafka(): Promise<{ readonly kafka: SecuredKafka; readonly acls: AclAdmin }> {
+  const kafka = await startSecuredKafka({
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+  });
+  return { kafka, acls: await AclAdmin.connect(kafka.brokers, kafka.user.username) };
 }
 
 /** Grants and revokes for one user, and waits until the broker goes by it. */
