@@ -210,8 +210,8 @@ function configure(connection: Database.Database): void {
   // What is written lies together (ADR 009), and the rows that are read again are in the write buffer's cache: more gained nothing.
   connection.pragma("cache_size = -4000");
   connection.pragma("temp_store = MEMORY");
-  // 4 MiB: half the syncs of 2 MiB. Not 8: the log of each task stays in the directory, and there are many tasks.
-  connection.pragma("wal_autocheckpoint = 512");
+  // 2 MiB, not 4 or 8: the log of each task stays in the directory, and there are many tasks.
+  connection.pragma("wal_autocheckpoint = 256");
 }
 
 function create(connection: Database.Database): void {

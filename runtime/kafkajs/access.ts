@@ -6,7 +6,7 @@ import { CODE, ProtocolError } from "./protocol-errors.js";
 import { groupOperationsRequest, metadataRequest, OPERATIONS_UNKNOWN } from "./requests.js";
 
 // Nothing here changes anything: each question is one that the brokers answer after they have asked their authorizer and
-// before they do something.
+// before they do something. Only their own topics for offsets and transactions they may make, where nobody has asked for a coordinator before.
 
 /** The bit of an operation in what the brokers say that a client may do. */
 const BIT = { Read: 3, Write: 4, Delete: 6, Describe: 8 } as const;
