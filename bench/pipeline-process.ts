@@ -12,8 +12,13 @@ const NODE_FLAGS = ["--max-semi-space-size=8"];
 export class PipelineProcess extends WatchedProcess {
   #port: number | undefined;
 
-  constructor(environment: Readonly<Record<string, string>>, command: readonly string[] = [...NODE_FLAGS, CLI, "run"]) {
+  constructor(environment: Readonly<Record<string, string>>, command: readonly string[] = PipelineProcess.command()) {
     super(process.execPath, command, { HTTP_PORT: "0", LOG_FORMAT: "json", ...environment });
+  }
+
+  /** `nodeFlags`: more of them than those it is started with everywhere. */
+  static command(nodeFlags: readonly string[] = []): string[] {
+    return [...NODE_FLAGS, ...nodeFlags, CLI, "run"];
   }
 
   /** One metric's values by their labels; empty until the endpoints are there. */
