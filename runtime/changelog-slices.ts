@@ -2,10 +2,7 @@ import type { ChangelogRecord } from "../stores/task-state.js";
 import { RecordCursor } from "./record-cursor.js";
 import type { FetchedPartition } from "./transport.js";
 
-/**
- * One SQLite transaction of about 20 to 40 ms: between two of them the other tasks, heartbeats and sockets get their turn. Of
- * this many records, half are of rows that come again (purchases, 100 ms commits), which is written once.
- */
+/** One SQLite transaction of about 20 to 40 ms: between two of them the other tasks, heartbeats and sockets get their turn. */
 const SLICE_RECORDS = 10_000;
 
 export interface ChangelogSlice {

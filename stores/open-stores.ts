@@ -1,8 +1,9 @@
+import type { Statement } from "better-sqlite3";
 import { InvariantError, invariant } from "../topology/errors.js";
 import type { StateStore, StoreSpec } from "../topology/state-store.js";
 import { BufferedKeyValueStore, BufferedWindowStore } from "./buffered-stores.js";
-import { changelogStartMs, suffixBytes } from "./changelog.js";
-import { CorruptStateError, UnusableStateError } from "./errors.js";
+import { CorruptStateError } from "./errors.js";
+import { restoreKeyValueRows, restoreWindowRows } from "./restored-rows.js";
 import { SqliteDatabase } from "./sqlite-database.js";
 import { SqliteKeyValueStore } from "./sqlite-key-value-store.js";
 import { SqliteWindowStore } from "./sqlite-window-store.js";
@@ -65,6 +66,7 @@ class SqliteTaskState implements TaskState {
   /** The values of `#stores`: `keep` runs once per record. */
   readonly #buffers: readonly WriteBuffer[];
   readonly #wallClockMs: () => number;
+  readonly #saveCheckpoint: Statement<unknown[]>;
   /** Of the last commit, and of what the file holds. */
   #checkpoint: Checkpoint | undefined;
   #written: Checkpoint | undefined;
@@ -74,6 +76,7 @@ class SqliteTaskState implements TaskState {
 
   constructor(database: SqliteDatabase, options: TaskStateOptions) {
     this.#database = database;
+    this.#saveCheckpoint = database.prepare("UPDATE millrace_task SET checkpoint = ?");
     this.#wallClockMs = options.wallClockMs ?? Date.now;
     const cacheBytesMax = (options.cacheBytesMax ?? CACHE_BYTES_MAX) / Math.max(1, options.stores.length);
     database.transaction(() => {
@@ -184,9 +187,11 @@ class SqliteTaskState implements TaskState {
     const layers = this.#layers(store);
     invariant(layers.buffer.isClean, `store "${store}" is restored while it holds changes of its own`);
     this.#database.transaction(() => {
-      const isReplaced = replaced(records);
-      for (let at = 0; at < records.length; at++) restoreRecord(layers, records[at]!, isReplaced[at] === 1);
-      if (layers.kind === "window") layers.stored.finishWrites();
+      if (layers.kind === "key-value") restoreKeyValueRows(layers.stored, records);
+      else {
+        restoreWindowRows(layers.stored, store, records);
+        layers.stored.finishWrites();
+      }
       this.#writeCheckpoint(this.#movedTo(store, nextOffset, { isAhead: records.length > 0, topicIds }));
     });
     layers.buffer.forgetClean();
@@ -274,7 +279,7 @@ class SqliteTaskState implements TaskState {
 
   /** Inside a transaction. When that fails, the database refuses every further use, so the field cannot run ahead. */
   #writeCheckpoint(checkpoint: Checkpoint): void {
-    this.#database.prepare("UPDATE millrace_task SET checkpoint = ?").run(JSON.stringify(checkpoint));
+    this.#saveCheckpoint.run(JSON.stringify(checkpoint));
     this.#checkpoint = checkpoint;
     this.#written = checkpoint;
   }
@@ -289,41 +294,4 @@ class SqliteTaskState implements TaskState {
       throw new CorruptStateError(this.#database.file, "its checkpoint is no JSON", { cause: error });
     }
   }
-}
-
-/** 1 where a later record of the batch has the same key: of a row that changes often, only the last value is written. */
-function replaced(records: readonly ChangelogRecord[]): Uint8Array {
-  const flags = new Uint8Array(records.length);
-  const seen = new Set<string>();
-  for (let at = records.length - 1; at >= 0; at--) {
-    const { key } = records[at]!;
-    if (key === null) continue;
-    const name = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
-    if (seen.has(name)) flags[at] = 1;
-    else seen.add(name);
-  }
-  return flags;
-}
-
-function restoreRecord(layers: Layers, record: ChangelogRecord, isReplaced: boolean): void {
-  if (record.key === null) return;
-  const key = Buffer.from(record.key.buffer, record.key.byteOffset, record.key.byteLength);
-  if (layers.kind === "key-value") {
-    if (!isReplaced) layers.stored.write(key, 0, record.value, record.timestampMs);
-    return;
-  }
-  const keyBytes = key.byteLength - suffixBytes("window");
-  if (keyBytes < 0) {
-    const { name } = layers.spec;
-    const message =
-      `the changelog of window store "${name}" has a key of ${key.byteLength} bytes at offset ${record.offset}, which no window ` +
-      "store writes: does something else write to that topic, or was the store of another kind before?";
-    throw new UnusableStateError("CHANGELOG_UNREADABLE", message);
-  }
-  const startMs = changelogStartMs(key);
-  if (!isReplaced)
-    layers.stored.write(key.subarray(0, keyBytes), startMs, record.value, record.timestampMs, record.offset);
-  else if (record.value !== null) layers.stored.begin(startMs, record.offset);
-  // At once, not at the end of the batch: else a long changelog would fill tables only to drop them.
-  layers.stored.expireByNewest();
 }

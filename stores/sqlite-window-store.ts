@@ -58,6 +58,11 @@ function keyOf({ isByStart }: Pick<Segment, "isByStart">): string {
   return isByStart ? "w, k" : "k, w";
 }
 
+/** Fewer than make one call of them. */
+function writeWaiting({ unwritten, write }: Segment): void {
+  for (let row = unwritten.splice(0, COLUMNS); row.length > 0; row = unwritten.splice(0, COLUMNS)) write.run(row);
+}
+
 /** A row of one key, found by `fetch`. */
 export interface StoredWindow {
   readonly startMs: number;
@@ -73,6 +78,7 @@ export class SqliteWindowStore implements SqliteRows {
   readonly #intervalMs: number;
   readonly #isByStart: boolean;
   readonly #filterRoom: FilterRoom;
+  readonly #saveState: Statement<unknown[]>;
   readonly #segments = new Map<number, Segment>();
   /** What operators have said; `#takenExpiryMs` is what the commit in flight covers of it, and all that SQLite follows. */
   #expiredBeforeMs = Number.NEGATIVE_INFINITY;
@@ -92,6 +98,9 @@ export class SqliteWindowStore implements SqliteRows {
     this.#intervalMs = segmentIntervalMs(this.#retentionMs);
     this.#isByStart = isByStart(options.layout);
     this.#filterRoom = new FilterRoom(options.filterBytesMax);
+    this.#saveState = database.prepare(
+      "UPDATE millrace_stores SET expired_before_ms = ?, newest_start_ms = ? WHERE id = ?",
+    );
     const state = database
       .prepare("SELECT expired_before_ms AS expired, newest_start_ms AS newest FROM millrace_stores WHERE id = ?")
       .get(storeId) as { expired: number | null; newest: number | null };
@@ -140,6 +149,8 @@ export class SqliteWindowStore implements SqliteRows {
     if (startMs < this.takenLiveFromMs) return;
     const known = this.#segments.get(Math.floor(startMs / this.#intervalMs));
     if (value === null) {
+      // What waits may be an earlier value of this row.
+      if (known !== undefined) writeWaiting(known);
       known?.remove.run(key, startMs);
       return;
     }
@@ -147,13 +158,6 @@ export class SqliteWindowStore implements SqliteRows {
     segment.unwritten.push(key, startMs, value, timestampMs);
     if (segment.unwritten.length === ROWS_AT_ONCE * COLUMNS) segment.writeMany.run(segment.unwritten.splice(0));
     segment.known.add(key, startMs);
-    this.#reach(startMs);
-  }
-
-  /** A write that a later one replaces: no row, but the segment's changelog begins here (protocol 21), and time has come so far. */
-  begin(startMs: number, offset: number): void {
-    if (startMs < this.takenLiveFromMs) return;
-    if (!this.#segments.has(Math.floor(startMs / this.#intervalMs))) this.#createSegment(startMs, offset);
     this.#reach(startMs);
   }
 
@@ -185,17 +189,14 @@ export class SqliteWindowStore implements SqliteRows {
   finishWrites(): void {
     const liveFromMs = this.takenLiveFromMs;
     for (const segment of this.#segments.values()) {
-      for (let row = segment.unwritten.splice(0, COLUMNS); row.length > 0; row = segment.unwritten.splice(0, COLUMNS))
-        segment.write.run(row);
+      writeWaiting(segment);
       if (segment.id * this.#intervalMs < liveFromMs) this.#dropSegment(segment);
     }
     const state = `${this.#takenExpiryMs} ${this.#newestStartMs}`;
     if (state === this.#saved) return;
     this.#saved = state;
     const expiry = Number.isFinite(this.#takenExpiryMs) ? this.#takenExpiryMs : null;
-    this.#database
-      .prepare("UPDATE millrace_stores SET expired_before_ms = ?, newest_start_ms = ? WHERE id = ?")
-      .run(expiry, this.#newestStartMs ?? null, this.#storeId);
+    this.#saveState.run(expiry, this.#newestStartMs ?? null, this.#storeId);
   }
 
   /** The first changelog offset that a live segment needs; undefined when there is none. */
