@@ -26,6 +26,12 @@ test("with nothing to process it may begin a tenth of the interval after the las
   expect(pace.leftMs(1_010)).toBe(0);
 });
 
+test("a commit begins at the latest when its interval is over", () => {
+  const pace = paceAfter({ beganMs: 1_000, tookMs: 2 });
+  expect(pace.dueInMs(1_040)).toBe(60);
+  expect(pace.dueInMs(1_200)).toBe(0);
+});
+
 test("commits that take long are half of the time at most, unless they take longer than the interval", () => {
   expect(paceAfter({ beganMs: 1_000, tookMs: 30 }).leftMs(1_000)).toBe(60);
   expect(paceAfter({ beganMs: 1_000, tookMs: 300 }).leftMs(1_000)).toBe(100);

@@ -2,7 +2,6 @@
 const EARLY_SHARE = 0.1;
 /** And at least this many of the last one's durations: brokers that are slow, or busy, are asked for no more. */
 const EARLY_DURATIONS = 2;
-
 /**
  * When to commit. Under a backlog once an interval: commits side by side share nothing, and rows that change twice within
  * one are written once. Where nothing is left to process, waiting would only make late what is done: then as soon as the
@@ -25,6 +24,11 @@ export class CommitPace {
   /** A commit may begin if nothing is left to process. */
   mayBeEarly(nowMs: number): boolean {
     return nowMs >= Math.min(this.#earlyMs, this.#dueMs);
+  }
+
+  /** How long until a commit begins, however much there is to process. */
+  dueInMs(nowMs: number): number {
+    return Math.max(0, this.#dueMs - nowMs);
   }
 
   /** How long somebody who has nothing to process may sleep before he commits. */

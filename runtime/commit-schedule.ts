@@ -8,6 +8,9 @@ import type { ThreadClock } from "./thread-clock.js";
 import type { GroupMetadata } from "./transport.js";
 import type { Wakeup } from "./wakeup.js";
 
+/** Of the transaction's timeout: one that is announced has long begun and ended when that is over. */
+const ANNOUNCED_SHARE = 0.25;
+
 /** Says when the tasks commit, and has one commit on its way beside the processing. */
 export class CommitSchedule {
   readonly #committer: Committer;
@@ -67,6 +70,7 @@ export class CommitSchedule {
     this.#tasks.writeCommitted(nowMs, { isDrained });
     const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
     if (isTime || this.#isFull) this.#start(group);
+    else if (isDrained) this.#announce(nowMs);
   }
 
   /** Ends with everything committed that was processed, or with a failure. */
@@ -80,6 +84,13 @@ export class CommitSchedule {
   /** Resolves when no commit is on its way. */
   async settled(): Promise<void> {
     await this.#inFlight;
+  }
+
+  /** What waits for its time is committed a round trip sooner: of three, one has been made by then. */
+  #announce(nowMs: number): void {
+    const dueInMs = this.#pace.dueInMs(nowMs);
+    if (dueInMs > ANNOUNCED_SHARE * this.#config.transactionTimeoutMs || this.#tasks.dirty.length === 0) return;
+    this.#committer.announce();
   }
 
   get #isFull(): boolean {

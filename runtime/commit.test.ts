@@ -47,6 +47,7 @@ class NotingTransport extends EmbeddedTransport {
     return {
       transactionalId: inner.transactionalId,
       initialize: () => inner.initialize(),
+      announce: () => inner.announce(),
       begin: () => {
         this.events.push({ what: "begin" });
         inner.begin();
@@ -160,6 +161,49 @@ test("all tasks of a stream thread commit in one transaction, and none is open b
   await new Promise((resolve) => setTimeout(resolve, 200));
   const turns = transport.events.flatMap(({ what }) => (what === "begin" || what === "end" ? [what] : []));
   expect(turns).toEqual(widths.flatMap(() => ["begin", "end"]));
+});
+
+// A commit's markers move the positions in a repartition topic, which is something to commit: that has to end.
+test("an application with a repartition topic comes to rest", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "millrace-commit-"));
+  const log = new EmbeddedLog({ file: ":memory:" });
+  const transport = new NotingTransport({ log });
+  const probe = new LogProbe(new EmbeddedTransport({ log }));
+  await probe.transport.connect();
+  for (const topic of ["in", "out"]) await probe.createTopic(topic, PARTITIONS);
+  const builder = new StreamsBuilder();
+  const input = builder.stream("in", { key: string, value: string });
+  const counts = input.groupBy((value) => value, { key: string, name: "by-value" }).count("counts");
+  counts.toStream().to("out");
+  const config = {
+    applicationId: "app",
+    transport,
+    stateDir: directory,
+    commitIntervalMs: 200,
+    sessionTimeoutMs: 10_000,
+  };
+  const instance = new Instance(builder.build(), config);
+  onTestFinished(async () => {
+    await instance.streams.close();
+    await probe.close();
+    log.close();
+    await rm(directory, { recursive: true, force: true });
+  });
+  await instance.streams.start();
+  for (let round = 0; round < 5; round++) {
+    await probe.write(
+      "in",
+      KEYS.map((key) => ({ key, value: `${key}${round}` })),
+    );
+    await probe.caughtUp("app", "in");
+  }
+  let before = -1;
+  await eventually("no more is committed", async () => {
+    const isAtRest = transport.events.length === before;
+    before = transport.events.length;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return isAtRest;
+  });
 });
 
 test("what was processed on top of a commit that fails is discarded with it, and processed again", async () => {

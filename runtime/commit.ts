@@ -59,6 +59,11 @@ export class Committer {
     this.#outputs = new Outputs(options);
   }
 
+  /** A commit comes soon: the coordinator may hear of it already. */
+  announce(): void {
+    this.#options.transactions.announce();
+  }
+
   /**
    * Commits what was taken from the tasks. Any error but a FatalError leaves the outcome to Kafka: the tasks' buffers must
    * be dropped and the tasks opened again.

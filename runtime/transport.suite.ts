@@ -4,7 +4,7 @@ import { groupRules } from "./transport-suite/groups.suite.js";
 import { committedOffsetRules, offsetFencingRules } from "./transport-suite/offsets.suite.js";
 import { readingRules, writingRules } from "./transport-suite/records.suite.js";
 import { topicRules } from "./transport-suite/topics.suite.js";
-import { fencingRules, transactionRules } from "./transport-suite/transactions.suite.js";
+import { announcementRules, fencingRules, transactionRules } from "./transport-suite/transactions.suite.js";
 
 export type { OpenedTransport, TransportSuiteOptions } from "./transport-suite/fixture.suite.js";
 
@@ -30,6 +30,7 @@ export function transportSuite(
     describe("writing", () => writingRules(log));
     describe("reading", () => readingRules(log));
     describe("transactions", () => transactionRules(log));
+    describe("announced transactions", () => announcementRules(log));
     describe("fencing", () => fencingRules(log));
     describe("committed offsets", () => committedOffsetRules(log));
     describe("who may commit offsets", () => offsetFencingRules(log));

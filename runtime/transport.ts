@@ -192,7 +192,13 @@ export interface TransactionalProducer {
   readonly transactionalId: string;
   /** Takes a new epoch: fences every earlier user of the id and aborts or completes what it left open. */
   initialize(): Promise<void>;
-  /** Local: the broker learns of it with the first batch or offsets. */
+  /**
+   * A transaction will begin soon, and most likely touch the partitions and the group of the last one: they are told to the coordinator now, so that
+   * `produce` and `sendOffsets` need not wait for that. Best effort and in the background; what fails is thrown by whatever comes next. A transaction that
+   * is not begun before its timeout is aborted by the broker, so this is for one that comes within a small part of that.
+   */
+  announce(): void;
+  /** Local: the broker learns of it with the first batch or offsets, where it was not announced. */
   begin(): void;
   produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]>;
   /** Every field of the group's metadata is required: without it a broker accepts offsets from anyone (protocol 8). */

@@ -98,6 +98,9 @@ export class EmbeddedTransactionalProducer implements TransactionalProducer {
   #isOpen = false;
   /** Whether the log has heard of the transaction: there is nothing to end before. */
   #isKnown = false;
+  /** In the transaction that is open, or in the last one. */
+  #sent: TopicPartition[] = [];
+  #announcing: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(log: EmbeddedLog, options: TransactionalProducerOptions, onClose: () => void) {
@@ -115,20 +118,37 @@ export class EmbeddedTransactionalProducer implements TransactionalProducer {
     this.#sender = new BatchSender(this.#log, identity, true);
     this.#isOpen = false;
     this.#isKnown = false;
+    this.#announcing = undefined;
+    this.#sent = [];
+  }
+
+  /** Nothing is gained here, where no answer comes late; done all the same, so that tests meet transactions that are open early. */
+  announce(): void {
+    if (this.#isOpen || this.#sender === undefined || this.#sent.length === 0) return;
+    const { identity } = this.#sender;
+    const sent = this.#sent;
+    this.#announcing ??= nextTurn().then(() => {
+      const partitions = sent.flatMap((at) => this.#log.topics.find(at) ?? []);
+      this.#log.write(() => this.#log.transactions.addPartitions(identity, partitions));
+      this.#isKnown = true;
+    });
+    // Whatever comes next throws it.
+    this.#announcing.catch(() => undefined);
   }
 
   begin(): void {
     invariant(this.#sender !== undefined, "a transactional producer is initialised before it begins");
     invariant(!this.#isOpen, "a transaction ends before the next one begins");
     this.#isOpen = true;
-    this.#isKnown = false;
+    this.#sent = [];
   }
 
   async produce(batches: readonly PartitionBatch[]): Promise<readonly ProduceResult[]> {
-    await nextTurn();
+    await this.#nextTurn();
     const sender = this.#openSender();
     const results = sender.send(batches);
     if (batches.some(({ topic, partition }) => this.#exists({ topic, partition }))) this.#isKnown = true;
+    this.#sent.push(...batches.map(({ topic, partition }) => ({ topic, partition })));
     return results;
   }
 
@@ -136,7 +156,7 @@ export class EmbeddedTransactionalProducer implements TransactionalProducer {
     group: GroupMetadata,
     offsets: readonly (TopicPartition & { readonly offset: number; readonly metadata: string })[],
   ): Promise<void> {
-    await nextTurn();
+    await this.#nextTurn();
     const { identity } = this.#openSender();
     const isComplete = group.groupId !== "" && group.memberId !== "" && group.groupInstanceId !== "";
     invariant(isComplete && group.generationId >= 0, "offsets without the group's metadata would be taken from anyone");
@@ -159,11 +179,18 @@ export class EmbeddedTransactionalProducer implements TransactionalProducer {
   }
 
   async #end(outcome: "abort" | "commit"): Promise<void> {
-    await nextTurn();
+    await this.#nextTurn();
     const { identity } = this.#openSender();
     this.#log.expire();
     if (this.#isKnown) this.#log.write(() => this.#log.transactions.end(identity, outcome));
     this.#isOpen = false;
+    this.#isKnown = false;
+    this.#announcing = undefined;
+  }
+
+  async #nextTurn(): Promise<void> {
+    await this.#announcing;
+    await nextTurn();
   }
 
   #openSender(): BatchSender {

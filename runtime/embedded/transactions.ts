@@ -151,6 +151,13 @@ export class Transactions {
     return { baseOffset };
   }
 
+  /** Opens the transaction, where it is not, and has it touch these as well. */
+  addPartitions(producer: ProducerIdentity, partitions: readonly PartitionLog[]): void {
+    const state = this.#known(producer);
+    this.#opened(state);
+    for (const partition of partitions) this.#addPartition(state, partition);
+  }
+
   /** The offsets wait for the commit. The caller has checked who commits. */
   addOffsets(producer: ProducerIdentity, groupId: string, offsets: readonly OffsetCommit[]): void {
     const state = this.#known(producer);

@@ -1,4 +1,5 @@
 import { invariant } from "../../topology/errors.js";
+import type { TopicPartition } from "../../topology/record.js";
 import type { Compression } from "../codecs.js";
 import { codecOf, compressBatches } from "../compression.js";
 import {
@@ -121,6 +122,20 @@ export class KafkaJsProducer implements Producer {
 
 type State = "uninitialized" | "ready" | "in-transaction";
 
+/** Partitions, by their names, and groups. */
+class Touched {
+  readonly partitions = new Map<string, TopicPartition>();
+  readonly groups = new Set<string>();
+
+  add(at: TopicPartition): void {
+    this.partitions.set(nameOf(at), at);
+  }
+
+  get isNothing(): boolean {
+    return this.partitions.size === 0 && this.groups.size === 0;
+  }
+}
+
 /** One transactional id: its identity, and the one transaction that may be open. */
 export class KafkaJsTransactionalProducer implements TransactionalProducer {
   readonly transactionalId: string;
@@ -128,8 +143,12 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   readonly #transactionTimeoutMs: number;
   readonly #compression: Compression;
   readonly #writer: BatchWriter;
-  readonly #partitions = new Set<string>();
-  readonly #groups = new Set<string>();
+  /** What the coordinator knows of the transaction that is open. */
+  #touched = new Touched();
+  /** What was sent in it, and in the last one. */
+  #sent = new Touched();
+  #lastSent = new Touched();
+  #announcing: Promise<void> | undefined;
   #state: State = "uninitialized";
   /** A request of this transaction ended without an answer: only a new epoch makes sure of what is open. */
   #isUncertain = false;
@@ -148,6 +167,7 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
     if (this.#compression !== "none") await codecOf(this.#compression);
     this.#state = "uninitialized";
     this.#endLocally();
+    this.#lastSent = new Touched();
     const what = { transactionalId: this.transactionalId, transactionTimeoutMs: this.#transactionTimeoutMs };
     await this.#fenced("be initialised", async () => {
       const identity = await this.#asked("initialise the producer", (deadline) =>
@@ -157,6 +177,19 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
     });
     this.#isUncertain = false;
     this.#state = "ready";
+  }
+
+  announce(): void {
+    if (this.#state !== "ready" || this.#announcing !== undefined || this.#lastSent.isNothing) return;
+    // Not what the last one was only told of: the marker alone moves the position of whoever reads the partition. Where that is ourselves, a commit would bring the next one, for ever.
+    const { partitions, groups } = this.#lastSent;
+    const announcing = [this.#addPartitions([...partitions.values()]), ...[...groups].map((id) => this.#addGroup(id))];
+    // As a whole: what is still under way must not meet the end of the transaction. A partition that is refused is no failure yet: maybe nobody writes to it.
+    this.#announcing = Promise.allSettled(announcing).then((results) => {
+      for (const result of results) if (result.status === "rejected") throw result.reason;
+    });
+    // Whatever comes next awaits it, and throws.
+    this.#announcing.catch(() => undefined);
   }
 
   begin(): void {
@@ -175,8 +208,11 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
       this.#compression,
     );
     await this.#fenced("produce", async () => {
-      await this.#addPartitions(all);
-      for (const round of inRounds(all)) await this.#writer.write(round.filter((batch) => batch.result === undefined));
+      await this.#announcing;
+      await this.#placeAll(all);
+      const placed = all.filter((batch) => batch.result === undefined);
+      for (const { topic, partition } of placed) this.#sent.add({ topic, partition });
+      for (const round of inRounds(placed)) await this.#writer.write(round);
     });
     return resultsOf(all);
   }
@@ -190,7 +226,9 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
     );
     if (offsets.length === 0) return;
     await this.#fenced("send offsets", async () => {
+      await this.#announcing;
       await this.#addGroup(groupId);
+      this.#sent.groups.add(groupId);
       await this.#commitOffsets(group, offsets);
     });
   }
@@ -214,23 +252,27 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   }
 
   /** All or nothing at the coordinator: partitions that it refuses become results, the others are asked for again. */
-  async #addPartitions(batches: readonly Outgoing[]): Promise<void> {
+  async #placeAll(batches: readonly Outgoing[]): Promise<void> {
     for (;;) {
-      const missing = batches.filter((batch) => batch.result === undefined && !this.#partitions.has(nameOf(batch)));
+      const missing = batches.filter(
+        (batch) => batch.result === undefined && !this.#touched.partitions.has(nameOf(batch)),
+      );
       if (missing.length === 0) return;
-      const refused = await this.#tryAddPartitions(missing);
-      if (refused.size === 0) {
-        for (const batch of missing) this.#partitions.add(nameOf(batch));
-        return;
-      }
-      for (const batch of missing) {
-        const refusal = refused.get(nameOf(batch));
-        if (refusal !== undefined) batch.result = refusal;
-      }
+      const refused = await this.#addPartitions(missing);
+      for (const batch of missing) batch.result = refused.get(nameOf(batch));
     }
   }
 
-  async #tryAddPartitions(missing: readonly Outgoing[]): Promise<ReadonlyMap<string, ProduceResult>> {
+  /** All of them, where the answer is empty, or none of them, and why. */
+  async #addPartitions(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, ProduceResult>> {
+    const touched = this.#touched;
+    const refused = await this.#tryAddPartitions(partitions);
+    if (refused.size > 0) return refused;
+    for (const { topic, partition } of partitions) touched.add({ topic, partition });
+    return refused;
+  }
+
+  async #tryAddPartitions(missing: readonly TopicPartition[]): Promise<ReadonlyMap<string, ProduceResult>> {
     const topics = byTopic(missing).map(([topic, those]) => ({
       topic,
       partitions: [...new Set(those.map(({ partition }) => partition))],
@@ -272,14 +314,15 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   }
 
   async #addGroup(groupId: string): Promise<void> {
-    if (this.#groups.has(groupId)) return;
+    const touched = this.#touched;
+    if (touched.groups.has(groupId)) return;
     await this.#asked("add the group to the transaction", (deadline) => {
       const request = kafkaJsRequest<{ errorCode: number }>("AddOffsetsToTxn", { ...this.#identity, groupId });
       return this.#coordinator(request, deadline, (answer) => answer.errorCode).catch((error: unknown) => {
         throw explainedGroup(error, groupId);
       });
     });
-    this.#groups.add(groupId);
+    touched.groups.add(groupId);
   }
 
   async #commitOffsets(group: GroupMetadata, offsets: readonly OffsetToCommit[]): Promise<void> {
@@ -296,7 +339,9 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   }
 
   async #end(commit: boolean): Promise<void> {
-    if (this.#partitions.size === 0 && this.#groups.size === 0) {
+    await this.#fenced(commit ? "commit" : "abort", async () => this.#announcing);
+    if (this.#touched.isNothing) {
+      this.#endLocally();
       this.#state = "ready";
       return;
     }
@@ -326,8 +371,10 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
   }
 
   #endLocally(): void {
-    this.#partitions.clear();
-    this.#groups.clear();
+    this.#touched = new Touched();
+    this.#lastSent = this.#sent;
+    this.#sent = new Touched();
+    this.#announcing = undefined;
   }
 
   get #identity(): ProducerIdentity & { readonly transactionalId: string } {

@@ -163,6 +163,111 @@ export function transactionRules(log: SuiteLog): void {
   });
 }
 
+export function announcementRules(log: SuiteLog): void {
+  /** A producer whose last transaction touched two partitions. */
+  async function touching() {
+    const topic = await log.topic(2);
+    const [p0, p1] = [
+      { topic, partition: 0 },
+      { topic, partition: 1 },
+    ];
+    const id = unique("producer");
+    const producer = await log.initialized(id);
+    producer.begin();
+    await producer.produce([batchOf(p0, "a"), batchOf(p1, "x")]);
+    await producer.commit();
+    return { p0, p1, id, producer };
+  }
+
+  test("an announced transaction is as any other, and what it does not write after all has a marker more", async () => {
+    const { p0, p1, producer } = await touching();
+    producer.announce();
+    producer.announce();
+    producer.begin();
+    await producer.produce([batchOf(p0, "b")]);
+    await producer.commit();
+    await log.endsAt(p0, 4);
+    await log.endsAt(p1, 3);
+    expect(values(await log.read(p0))).toEqual(["a", "b"]);
+    expect(values(await log.read(p1))).toEqual(["x"]);
+  });
+
+  test("an announced transaction writes where the last one did not, too", async () => {
+    const { producer } = await touching();
+    const at = { topic: await log.topic(), partition: 0 };
+    producer.announce();
+    producer.begin();
+    await producer.produce([batchOf(at, "new")]);
+    await producer.commit();
+    await log.endsAt(at, 2);
+    expect(values(await log.read(at))).toEqual(["new"]);
+  });
+
+  test("readers of committed records do not wait for a transaction that is only announced", async () => {
+    const { p0, producer } = await touching();
+    producer.announce();
+    await log.producer().produce([batchOf(p0, "after")]);
+    await log.endsAt(p0, 3);
+    expect(values(await log.read(p0))).toEqual(["a", "after"]);
+  });
+
+  // A marker moves the position of whoever reads the partition, and where that is the writer himself, that is committed: each commit would bring the next.
+  test.each(["commit", "abort"] as const)(
+    "what was announced and not written is not announced again (%s)",
+    async (end) => {
+      const { p0, producer } = await touching();
+      for (let round = 0; round < 3; round++) {
+        producer.announce();
+        producer.begin();
+        await producer[end]();
+      }
+      await log.endsAt(p0, 3);
+      producer.begin();
+      await producer.produce([batchOf(p0, "b")]);
+      await producer.commit();
+      await log.endsAt(p0, 5);
+      expect(values(await log.read(p0))).toEqual(["a", "b"]);
+    },
+  );
+
+  test("before the first transaction, and after a new epoch, there is nothing to announce", async () => {
+    const { p0, producer } = await touching();
+    await producer.initialize();
+    producer.announce();
+    producer.begin();
+    await producer.commit();
+    await log.endsAt(p0, 2);
+  });
+
+  test("a partition that is gone does not fail what was announced", async () => {
+    const { p0, producer } = await touching();
+    const kept = { topic: await log.topic(), partition: 0 };
+    producer.begin();
+    await producer.produce([batchOf(p0, "b"), batchOf(kept, "c")]);
+    await producer.commit();
+    await log.transport.topics.delete([p0.topic]);
+    producer.announce();
+    producer.begin();
+    await producer.produce([batchOf(kept, "d")]);
+    await producer.commit();
+    expect(values(await log.readTo(kept, 4).then(({ records }) => records))).toEqual(["c", "d"]);
+  });
+
+  test("one who is fenced after the announcement hears of it when he writes, and fences nobody", async () => {
+    const { p0, id, producer } = await touching();
+    producer.announce();
+    const next = await log.initialized(id, await log.another());
+    producer.begin();
+    await expect(producer.produce([batchOf(p0, "zombie")])).rejects.toThrow(FencedError);
+    await expect(producer.abort()).rejects.toThrow(FencedError);
+    next.begin();
+    await next.produce([batchOf(p0, "goes on")]);
+    await next.commit();
+    await eventually("what goes on can be read", async () => (await log.read(p0)).length === 2);
+    expect(values(await log.read(p0))).toEqual(["a", "goes on"]);
+  });
+}
+
 export function fencingRules(log: SuiteLog): void {
   /** A producer in the middle of a transaction, whose id another client initialises. */
   async function fenced() {

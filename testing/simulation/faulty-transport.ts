@@ -137,6 +137,10 @@ class FaultyTransactionalProducer implements TransactionalProducer {
     return this.#send("initialize", () => this.inner.initialize());
   }
 
+  announce(): void {
+    this.inner.announce();
+  }
+
   begin(): void {
     this.inner.begin();
   }

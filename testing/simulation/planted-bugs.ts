@@ -42,6 +42,10 @@ class HastyProducer implements TransactionalProducer {
     await this.inner.initialize();
   }
 
+  announce(): void {
+    // Nothing to announce it to: the last commit may not have ended.
+  }
+
   begin(): void {
     this.#mustBegin = true;
   }
