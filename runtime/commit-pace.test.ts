@@ -32,8 +32,8 @@ test("a commit begins at the latest when its interval is over", () => {
   expect(pace.dueInMs(1_200)).toBe(0);
 });
 
-test("commits that take long are half of the time at most, unless they take longer than the interval", () => {
-  expect(paceAfter({ beganMs: 1_000, tookMs: 30 }).leftMs(1_000)).toBe(60);
+test("commits that take long are two thirds of the time at most, unless they take longer than the interval", () => {
+  expect(paceAfter({ beganMs: 1_000, tookMs: 30 }).leftMs(1_000)).toBe(45);
   expect(paceAfter({ beganMs: 1_000, tookMs: 300 }).leftMs(1_000)).toBe(100);
 });
 

@@ -101,6 +101,7 @@ export class CommitSchedule {
     const dirty = this.#tasks.dirty;
     if (dirty.length === 0) return;
     this.#pace.began(performance.now());
+    this.#tasks.passTurn();
     this.#inFlight = this.#commit(dirty, group);
   }
 

@@ -33,13 +33,13 @@ function setOf(...stubs: readonly Stub[]): TaskSet {
 }
 
 describe("taking turns", () => {
-  test("a task keeps its turn over many slices, and passes it on after a tenth of a second", () => {
+  test("a task keeps its turn over many slices, and passes it on after 150 ms", () => {
     const clock = vi.spyOn(performance, "now");
     let nowMs = 0;
-    // Each step of 500 records takes 30 ms, so that the fourth ends a turn.
+    // Each step of 500 records takes 40 ms, so that the fourth ends a turn.
     clock.mockImplementation(() => nowMs);
     const stubs = [new Stub("0", 1e9), new Stub("1", 1e9)];
-    for (const stub of stubs) stub.onStep = () => (nowMs += 30);
+    for (const stub of stubs) stub.onStep = () => (nowMs += 40);
     const tasks = setOf(...stubs);
     const shares: number[][] = [];
     for (let slice = 0; slice < 9; slice++) {
@@ -50,6 +50,15 @@ describe("taking turns", () => {
     expect(shares[3]).toEqual([2_000, 0]);
     expect(shares[7]).toEqual([2_000, 2_000]);
     expect(shares[8]).toEqual([2_500, 2_000]);
+  });
+
+  test("a commit ends a turn", () => {
+    const stubs = [new Stub("0", 1e9), new Stub("1", 1e9)];
+    const tasks = setOf(...stubs);
+    tasks.process(0);
+    tasks.passTurn();
+    tasks.process(0);
+    expect(stubs.map(({ processed }) => processed)).toEqual([500, 500]);
   });
 
   test("a task that has run empty passes its turn on at once", () => {
@@ -84,6 +93,7 @@ class Waiting {
     readonly id: string,
     readonly sinceMs: number,
     readonly unwrittenBytes = 1,
+    readonly isDirty = false,
   ) {}
 
   get state() {
@@ -113,8 +123,15 @@ describe("writing what is committed", () => {
     expect(written(3_000, false, ages())).toEqual(["1"]);
   });
 
-  test("without one at once, and all of them", () => {
+  test("at once, and all of them, where there is nothing to process and nothing to commit", () => {
     expect(written(950, true, ages())).toEqual(["0", "1", "2"]);
+  });
+
+  test("a fifth of a second late, and a part at a time, while there is more to commit each time", () => {
+    const busy = () => [...ages(), new Waiting("3", 900, 1, true)];
+    expect(written(199, true, busy())).toEqual([]);
+    expect(written(200, true, busy())).toEqual(["1"]);
+    expect(written(1_100, true, busy())).toEqual(["1"]);
   });
 
   test("at once where it is much", () => {
