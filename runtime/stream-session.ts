@@ -325,6 +325,11 @@ export class StreamSession {
       return;
     }
     const progress = this.#opener.progress;
+    // Not asked yet where they stand, or all of them open by now.
+    if (progress.length === 0) {
+      if (this.#phase !== "restoring") this.#say("restoring", "asking where the tasks to open stand");
+      return;
+    }
     const done = progress.reduce((sum, task) => sum + task.done, 0);
     const total = progress.reduce((sum, task) => sum + task.total, 0);
     this.#say("restoring", `restoring ${progress.length} tasks, ${done} of ${total} changelog offsets`);

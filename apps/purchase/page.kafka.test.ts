@@ -192,7 +192,8 @@ test("killed, the page says so within 3 s and how old it is; started again witho
   expect(performance.now() - killedMs).toBeLessThan(3_000);
   expect(await text(page, "#banner")).toMatch(/Disconnected\. All numbers here are \d s old/);
   await page.locator("#banner", { hasText: "are 4 s old" }).waitFor();
-  expect(await page.title()).toContain("disconnected");
+  expect(await page.title()).toBe(`disconnected · ${await text(page, "#title")}`);
+  expect(await text(page, "#title")).not.toBe("Millrace");
   expect(await page.getByRole("status").first().textContent()).toContain("Disconnected");
   for (const stamp of await page.locator(".stamp").allTextContents()) expect(stamp).toMatch(/^as of \d+ s ago$/);
 

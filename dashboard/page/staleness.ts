@@ -55,7 +55,7 @@ export class Staleness {
       const what = this.#isConnected ? "No news from the application." : "Disconnected.";
       setText(byId("banner-what"), what);
       setText(byId("banner-age"), `All numbers here are ${old} old. Trying to reach it again.`);
-      document.title = `${this.#isConnected ? "no news" : "disconnected"} · Millrace`;
+      document.title = `${this.#isConnected ? "no news" : "disconnected"} · ${byId("title").textContent}`;
       if (ageMs !== undefined) this.announce(`${what} Trying to reach it again.`);
     } else if (this.#isStale) this.announce("Connected.");
     this.#isStale = isStale;
