@@ -181,7 +181,8 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
 
   announce(): void {
     if (this.#state !== "ready" || this.#announcing !== undefined || this.#lastSent.isNothing) return;
-    // Not what the last one was only told of: the marker alone moves the position of whoever reads the partition. Where that is ourselves, a commit would bring the next one, for ever.
+    // Not what the last one was only told of: a marker alone moves the position of whoever reads the partition. Where that is ourselves, each commit would bring
+    // the next.
     const { partitions, groups } = this.#lastSent;
     const announcing = [this.#addPartitions([...partitions.values()]), ...[...groups].map((id) => this.#addGroup(id))];
     // As a whole: what is still under way must not meet the end of the transaction. A partition that is refused is no failure yet: maybe nobody writes to it.
@@ -265,6 +266,7 @@ export class KafkaJsTransactionalProducer implements TransactionalProducer {
 
   /** All of them, where the answer is empty, or none of them, and why. */
   async #addPartitions(partitions: readonly TopicPartition[]): Promise<ReadonlyMap<string, ProduceResult>> {
+    if (partitions.length === 0) return new Map();
     const touched = this.#touched;
     const refused = await this.#tryAddPartitions(partitions);
     if (refused.size > 0) return refused;

@@ -230,6 +230,21 @@ export function announcementRules(log: SuiteLog): void {
     },
   );
 
+  test("a transaction of offsets alone is announced as well", async () => {
+    const groupId = unique("group");
+    const { group } = await log.joined(groupId);
+    const at = { topic: await log.topic(), partition: 0 };
+    const producer = await log.initialized();
+    for (const offset of [1, 2]) {
+      producer.announce();
+      producer.begin();
+      await producer.sendOffsets(group, [{ ...at, offset, metadata: "" }]);
+      await producer.commit();
+    }
+    await eventually("both are committed", async () => (await log.stableOffset(groupId, at))?.offset === 2);
+    await log.endsAt(at, 0);
+  });
+
   test("before the first transaction, and after a new epoch, there is nothing to announce", async () => {
     const { p0, producer } = await touching();
     await producer.initialize();
