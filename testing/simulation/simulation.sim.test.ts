@@ -11,10 +11,12 @@ function told({ seed, failures }: SimulationResult): string {
   return [`seed ${seed}; again: npm run test:sim -- --from ${seed} --seeds 1 --trace`, ...failures].join("\n  ");
 }
 
-async function firstFailure(seeds: number, bug?: PlantedBug): Promise<SimulationResult | undefined> {
+const WRONG_RESULT = /^(sums|flagged|odd-flagged|dead-letters|late|finals|colors) of /;
+
+async function firstFailure(seeds: number, what = /^/, bug?: PlantedBug): Promise<SimulationResult | undefined> {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
     const result = await simulate({ seed, ...(bug === undefined ? {} : { bug }) });
-    if (result.failures.length > 0) return result;
+    if (result.failures.some((failure) => what.test(failure))) return result;
   }
   return undefined;
 }
@@ -56,8 +58,9 @@ describe("the simulation", () => {
   ] as const)(
     "finds a planted bug: %s",
     async (_, bug, seedsMax) => {
-      const found = await firstFailure(seedsMax, bug);
-      expect(found?.failures[0]).toMatch(/^(sums|flagged|odd-flagged|dead-letters|late|finals|colors) of /);
+      // A bug may show otherwise first, as an instance that refuses to go on; what it must be found by is a wrong result.
+      const found = await firstFailure(seedsMax, WRONG_RESULT, bug);
+      expect(found?.failures.join()).toMatch(WRONG_RESULT);
     },
     TIMEOUT_MS,
   );
