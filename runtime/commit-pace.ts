@@ -6,6 +6,7 @@ const EARLY_SHARE = 0.02;
  * latency that two gave, and a third off the 99th percentile, for an eighth more CPU.
  */
 const EARLY_DURATIONS = 1.5;
+
 /**
  * When to commit. Under a backlog once an interval: commits side by side share nothing, and rows that change twice within
  * one are written once. Where nothing is left to process, waiting would only make late what is done: then as soon as the

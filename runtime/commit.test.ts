@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { int64, string } from "../serdes/index.js";
 import { eventually, LogProbe } from "../testing/log-probe.suite.js";
 import { StreamsBuilder } from "../topology/dsl.js";
+import type { KStream } from "../topology/dsl-types.js";
 import { EmbeddedLog } from "./embedded/embedded-log.js";
 import { EmbeddedTransport } from "./embedded/transport.js";
 import { Instance } from "./engine.suite.js";
@@ -99,7 +100,12 @@ class NotingTransport extends EmbeddedTransport {
   }
 }
 
-async function counting() {
+/** Counts by key, and hands on every update. */
+function countsByKey(input: KStream<string, string>): void {
+  input.groupByKey().count("counts", { cache: false }).toStream().to("out");
+}
+
+async function counting({ build = countsByKey, commitIntervalMs = 5 } = {}) {
   const directory = await mkdtemp(join(tmpdir(), "millrace-commit-"));
   const log = new EmbeddedLog({ file: ":memory:" });
   const probe = new LogProbe(new EmbeddedTransport({ log }));
@@ -108,7 +114,7 @@ async function counting() {
   const processed: string[] = [];
   const builder = new StreamsBuilder();
   const input = builder.stream("in", { key: string, value: string }).filter((value) => processed.push(value) > 0);
-  input.groupByKey().count("counts", { cache: false }).toStream().to("out");
+  build(input);
   const topology = builder.build();
   const instances: Instance[] = [];
   onTestFinished(async () => {
@@ -121,7 +127,7 @@ async function counting() {
     ...{ log, probe, processed },
     start: async (name: string, transport: EmbeddedTransport): Promise<Instance> => {
       const stateDir = join(directory, name);
-      const config = { applicationId: "app", transport, stateDir, commitIntervalMs: 5, sessionTimeoutMs: 10_000 };
+      const config = { applicationId: "app", transport, stateDir, commitIntervalMs, sessionTimeoutMs: 10_000 };
       const instance = new Instance(topology, config);
       instances.push(instance);
       await instance.streams.start();
@@ -145,7 +151,7 @@ async function counting() {
 
 const each = (counts: readonly number[]): Map<string, readonly number[]> => new Map(KEYS.map((key) => [key, counts]));
 
-test("all tasks of a stream thread commit in one transaction, and none is open between commits", async () => {
+test("all tasks of a stream thread commit in one transaction, and none is begun between commits", async () => {
   const app = await counting();
   const transport = new NotingTransport({ log: app.log });
   await (await app.start("1", transport)).runs(PARTITIONS);
@@ -165,37 +171,22 @@ test("all tasks of a stream thread commit in one transaction, and none is open b
 
 // A commit's markers move the positions in a repartition topic, which is something to commit: that has to end.
 test("an application with a repartition topic comes to rest", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "millrace-commit-"));
-  const log = new EmbeddedLog({ file: ":memory:" });
-  const transport = new NotingTransport({ log });
-  const probe = new LogProbe(new EmbeddedTransport({ log }));
-  await probe.transport.connect();
-  for (const topic of ["in", "out"]) await probe.createTopic(topic, PARTITIONS);
-  const builder = new StreamsBuilder();
-  const input = builder.stream("in", { key: string, value: string });
-  const counts = input.groupBy((value) => value, { key: string, name: "by-value" }).count("counts");
-  counts.toStream().to("out");
-  const config = {
-    applicationId: "app",
-    transport,
-    stateDir: directory,
+  const app = await counting({
+    build: (input) => {
+      input
+        .groupBy((value) => value, { key: string, name: "by-value" })
+        .count("by-value")
+        .toStream()
+        .to("out");
+    },
+    // Long enough for a commit to be waited for, and so for its transaction to be announced.
     commitIntervalMs: 200,
-    sessionTimeoutMs: 10_000,
-  };
-  const instance = new Instance(builder.build(), config);
-  onTestFinished(async () => {
-    await instance.streams.close();
-    await probe.close();
-    log.close();
-    await rm(directory, { recursive: true, force: true });
   });
-  await instance.streams.start();
+  const transport = new NotingTransport({ log: app.log });
+  await app.start("1", transport);
   for (let round = 0; round < 5; round++) {
-    await probe.write(
-      "in",
-      KEYS.map((key) => ({ key, value: `${key}${round}` })),
-    );
-    await probe.caughtUp("app", "in");
+    await app.round(`${round}`);
+    await app.probe.caughtUp("app", "in");
   }
   let before = -1;
   await eventually("no more is committed", async () => {

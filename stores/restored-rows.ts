@@ -4,8 +4,8 @@ import type { SqliteKeyValueStore } from "./sqlite-key-value-store.js";
 import type { SqliteWindowStore } from "./sqlite-window-store.js";
 import type { ChangelogRecord } from "./task-state.js";
 
-// Every record is written, also where a later one of the same slice replaces it: a set of all keys, to find those out, cost 2 µs a record, and a write of a row
-// that was written a moment ago costs 1. Sorting them first gained in the writes what it took itself.
+// Every record is written, also where a later one of the same slice replaces it: a set of all keys, to find those out, cost as much as it saved (452,056 records of
+// purchases: 4.68 s from process start with it, 4.56 without). Sorting them first gained in the writes what it took itself.
 
 /** Inside a transaction. */
 export function restoreKeyValueRows(stored: SqliteKeyValueStore, records: readonly ChangelogRecord[]): void {

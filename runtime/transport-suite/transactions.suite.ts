@@ -209,6 +209,10 @@ export function announcementRules(log: SuiteLog): void {
     await log.producer().produce([batchOf(p0, "after")]);
     await log.endsAt(p0, 3);
     expect(values(await log.read(p0))).toEqual(["a", "after"]);
+    // The marker says that it was announced at all.
+    producer.begin();
+    await producer.commit();
+    await log.endsAt(p0, 4);
   });
 
   // A marker moves the position of whoever reads the partition, and where that is the writer himself, that is committed: each commit would bring the next.
@@ -230,7 +234,7 @@ export function announcementRules(log: SuiteLog): void {
     },
   );
 
-  test("a transaction of offsets alone is announced as well", async () => {
+  test("a transaction of offsets alone can be announced, and one can follow", async () => {
     const groupId = unique("group");
     const { group } = await log.joined(groupId);
     const at = { topic: await log.topic(), partition: 0 };
