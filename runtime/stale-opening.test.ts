@@ -125,8 +125,8 @@ async function runningUntil(before: () => Promise<void>) {
     const later = async (request: FetchRequest) => {
       if (isDue) {
         isDue = false;
-        askedAt = request.positions[0]?.offset ?? -1;
         await before();
+        askedAt = request.positions[0]?.offset ?? -1;
       }
       return fetch(request);
     };

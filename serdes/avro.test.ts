@@ -269,7 +269,12 @@ describe("malformed bytes", () => {
 
 function sample(type: avsc.Type): unknown {
   for (;;) {
-    const value: unknown = type.random();
-    if (type.toBuffer(value).length < 2_000) return value;
+    try {
+      const value: unknown = type.random();
+      if (type.toBuffer(value).length < 2_000) return value;
+    } catch (error) {
+      // A schema that contains itself: once in some thousand values avsc goes on until the stack ends.
+      if (!(error instanceof RangeError)) throw error;
+    }
   }
 }
