@@ -1,4 +1,5 @@
 import type { Aggregator, AnyAggregator } from "./aggregators.js";
+import { compileFields } from "./field-functions.js";
 import type { RecordContext } from "./record.js";
 
 /**
@@ -40,32 +41,11 @@ export function customAggregation(
 
 /** One state of several: an object of the aggregators' states, in the order of the fields. */
 export function namedAggregation(fields: Readonly<Record<string, AnyAggregator<unknown>>>): Aggregation {
-  const names = Object.keys(fields);
   const aggregators = Object.values(fields) as Aggregator<unknown, unknown>[];
+  const { next, result } = compileFields(Object.keys(fields), aggregators);
   return {
     fields: Object.fromEntries(Object.entries(fields).map(([name, aggregator]) => [name, aggregator.name ?? "custom"])),
-    next: (state, value) => {
-      const before = state as Readonly<Record<string, unknown>> | undefined;
-      const after: Record<string, unknown> = {};
-      for (let at = 0; at < names.length; at++) {
-        const name = names[at] as string;
-        const aggregator = aggregators[at] as Aggregator<unknown, unknown>;
-        // Undefined as well for a field that was added to the topology after the row was written.
-        const held = before?.[name];
-        after[name] = aggregator.add(held === undefined ? aggregator.initial() : held, value);
-      }
-      return after;
-    },
-    result: (state) => {
-      const states = state as Readonly<Record<string, unknown>>;
-      const result: Record<string, unknown> = {};
-      for (let at = 0; at < names.length; at++) {
-        const name = names[at] as string;
-        const aggregator = aggregators[at] as Aggregator<unknown, unknown>;
-        const held = states[name];
-        result[name] = aggregator.result(held === undefined ? aggregator.initial() : held);
-      }
-      return result;
-    },
+    next: (state, value) => next(state as Readonly<Record<string, unknown>> | undefined, value),
+    result: (state) => result(state as Readonly<Record<string, unknown>>),
   };
 }
