@@ -134,10 +134,12 @@ export class Committer {
   #changelogBatches(commits: readonly TaskCommit[]): ChangelogBatch[] {
     const batches: ChangelogBatch[] = [];
     for (const { task, changes } of commits) {
-      for (const { store, entries } of changes) {
+      for (const { store, rows } of changes) {
         if (task.subTopology.stores.find(({ name }) => name === store)?.changelog === false) continue;
         const list = new BatchList();
-        for (const { changelogKey, value, timestampMs } of entries) list.append(timestampMs, changelogKey, value);
+        for (let at = 0; at < rows.length; at++) {
+          list.append(rows.timestampMs(at), rows.changelogKey(at), rows.value(at));
+        }
         const topic = this.#options.names.changelog(store);
         for (const batch of list.batches) batches.push({ topic, partition: task.partition, batch, task, store });
       }

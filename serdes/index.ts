@@ -25,6 +25,7 @@ export {
   type SerdeUse,
   type Serializer,
   string,
+  toText,
   type WithBytes,
   withBytes,
 } from "./serde.js";

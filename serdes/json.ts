@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { fromText, type Serde } from "./serde.js";
+import { fromText, type Serde, toText } from "./serde.js";
 
 /** The JSON text was read but its schema refuses it. `issues` are the schema's own, for programs; the message has them for people. */
 export class SchemaError extends TypeError {
@@ -46,7 +46,7 @@ function describePath(path: NonNullable<StandardSchemaV1.Issue["path"]>): string
 export function json<Input, Output extends Input & NonNullable<unknown>>(
   schema: StandardSchemaV1<Input, Output>,
 ): Serde<Output> {
-  return { name: "json", serialize: toJson, deserialize: fromText(jsonReader(schema)) };
+  return { name: "json", serialize: toText(jsonText), deserialize: fromText(jsonReader(schema)) };
 }
 
 /** How `json` reads: text in, the validated value out. For a serde of your own that keeps the text beside the value. */
@@ -70,7 +70,8 @@ export function jsonReader<Input, Output extends Input & NonNullable<unknown>>(
 
 /** JSON text taken at its word: nothing checks that what is read is a `T`. For data of your own writing only. */
 export function unvalidatedJson<T extends NonNullable<unknown>>(): Serde<T> {
-  return { name: "json", serialize: toJson, deserialize: fromText((text) => notNull(JSON.parse(text) as T | null)) };
+  const deserialize = fromText((text) => notNull(JSON.parse(text) as T | null));
+  return { name: "json", serialize: toText(jsonText), deserialize };
 }
 
 /**
@@ -78,24 +79,31 @@ export function unvalidatedJson<T extends NonNullable<unknown>>(): Serde<T> {
  * aggregate are. The same text, at 0.4 µs for three fields where `JSON.stringify` and a Buffer of its text take 0.7.
  */
 export function unvalidatedFields(fields: readonly string[]): Serde<Readonly<Record<string, unknown>>> {
-  const names = fields.map((field, at) => `${at === 0 ? "{" : ","}${JSON.stringify(field)}:`);
-  const serialize = (value: Readonly<Record<string, unknown>>): Uint8Array => {
-    let text = fields.length === 0 ? "{" : "";
-    for (let at = 0; at < fields.length; at++) {
-      const field = value[fields[at] as string];
-      if (typeof field !== "number" || !Number.isFinite(field)) return toJson(value);
-      text += (names[at] as string) + field;
-    }
-    return Buffer.from(`${text}}`, "utf8");
-  };
+  const numbersText = compileNumbersText(fields);
+  const serialize = toText((value: Readonly<Record<string, unknown>>) => numbersText(value) ?? jsonText(value));
   return { ...unvalidatedJson<Readonly<Record<string, unknown>>>(), serialize };
 }
 
-function toJson(value: unknown): Uint8Array {
+/**
+ * A function that puts together the JSON text of an object whose fields are all finite numbers, and gives undefined for any other. Compiled with their
+ * names in it: `value[name]` in a loop is looked up in a hash table each time.
+ */
+function compileNumbersText(
+  fields: readonly string[],
+): (value: Readonly<Record<string, unknown>>) => string | undefined {
+  if (fields.length === 0) return () => "{}";
+  const values = fields.map((field) => `value[${JSON.stringify(field)}]`);
+  const areNumbers = values.map((value) => `Number.isFinite(${value})`).join(" && ");
+  const parts = fields.map((field, at) => JSON.stringify(`${at === 0 ? "{" : ","}${JSON.stringify(field)}:`));
+  const text = parts.map((part, at) => `${part} + ${values[at]}`).join(" + ");
+  return new Function("value", `"use strict"; return ${areNumbers} ? ${text} + "}" : undefined;`) as never;
+}
+
+function jsonText(value: unknown): string {
   const text: string | undefined = JSON.stringify(value);
   if (text === undefined || text === "null")
     throw new TypeError(`${String(value)} has no JSON text that could be read again`);
-  return Buffer.from(text, "utf8");
+  return text;
 }
 
 function notNull<T>(value: T | null | undefined): T & NonNullable<unknown> {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { nullable } from "./nullable.js";
-import { bytes, float64, int64, string, withBytes } from "./serde.js";
+import { bytes, float64, int64, string, textWriter, toText, withBytes } from "./serde.js";
 
 const hex = (value: Uint8Array): string => Buffer.from(value).toString("hex");
 const from = (text: string): Buffer => Buffer.from(text, "hex");
@@ -30,6 +30,19 @@ describe("string", () => {
   test("reads only its own part of a shared buffer", () => {
     const shared = new Uint8Array([0x78, 0x61, 0x62, 0x78]);
     expect(string.deserialize(shared.subarray(1, 3))).toBe("ab");
+  });
+});
+
+describe("toText", () => {
+  const upper = toText((value: string) => value.toUpperCase());
+
+  test("gives the UTF-8 of the text, and the text to who asks for it", () => {
+    expect(hex(upper("é€"))).toBe("c389" + "e282ac");
+    expect(textWriter(upper)?.("é")).toBe("É");
+  });
+
+  test("a serialize of one's own around it is not taken for it", () => {
+    expect(textWriter((value: string) => upper(`${value}!`))).toBeUndefined();
   });
 });
 

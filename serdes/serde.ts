@@ -91,6 +91,24 @@ export function textReader(deserialize: (bytes: Uint8Array) => unknown): ((text:
   return textReaders.get(deserialize);
 }
 
+/** How a `serialize` made by `toText` makes its text; by the function as well. */
+const textWriters = new WeakMap<(value: never) => Uint8Array, (value: never) => string>();
+
+/**
+ * A `serialize` whose bytes are the UTF-8 of a text. The engine writes the text of such a serde to where a row's bytes have to be, without a Buffer
+ * of their own.
+ */
+export function toText<T>(write: (value: T) => string): (value: T) => Uint8Array {
+  const serialize = (value: T): Uint8Array => Buffer.from(write(value), "utf8");
+  textWriters.set(serialize, write);
+  return serialize;
+}
+
+/** The text that `serialize` makes bytes of; undefined where it was not made by `toText`. */
+export function textWriter(serialize: (value: never) => Uint8Array): ((value: unknown) => string) | undefined {
+  return textWriters.get(serialize) as ((value: unknown) => string) | undefined;
+}
+
 /** Stands where the decoder met bytes that are no UTF-8, or where the text really has it. */
 export const REPLACEMENT = "\ufffd";
 

@@ -1,4 +1,5 @@
 import type { EncodedRow } from "./sqlite-rows.js";
+import type { TakenRows } from "./taken-rows.js";
 
 /** A row as the buffer holds it: its value is null where there is none. */
 export interface HeldRow {
@@ -33,13 +34,14 @@ export class BufferedRow {
   dirty = false;
   /** The row before the first of these changes; undefined = not read yet. */
   before: HeldRow | undefined = undefined;
-  /** The bytes that the last taking froze, or that SQLite has; undefined = not at hand. */
+  /** The taking that froze it last, while SQLite does not have that: a commit on its way, or one that is done and not written. */
+  taken: TakenRows | undefined = undefined;
+  /** Which of its rows. */
+  takenAt = -1;
+  /** The bytes that SQLite has; undefined = not at hand. */
   encoded: EncodedRow | undefined = undefined;
-  /** Taken, and not yet in SQLite: in a commit on its way, or in one that is done and not written. */
-  inFlight = false;
   /** Read or written since the last sweep of the cache. */
   touched = true;
-  changelogKey: Buffer | undefined = undefined;
 
   constructor(key: unknown, startMs: number) {
     this.key = key;
@@ -51,7 +53,7 @@ export function byStartAndText(a: BufferedRow, b: BufferedRow): number {
   return a.startMs - b.startMs || ((a.key as string) < (b.key as string) ? -1 : 1);
 }
 
-/** Rows in flight have been encoded, so their keys are at hand. */
+/** Of rows in flight. */
 export function byStartAndBytes(a: BufferedRow, b: BufferedRow): number {
-  return a.startMs - b.startMs || Buffer.compare(a.changelogKey as Buffer, b.changelogKey as Buffer);
+  return a.startMs - b.startMs || a.taken!.compareKeys(a.takenAt, b.taken!, b.takenAt);
 }

@@ -1,5 +1,4 @@
 import type { KeyValueStore, Row, WindowStore } from "../topology/state-store.js";
-import type { BufferedRow } from "./buffered-rows.js";
 import type { SqliteKeyValueStore } from "./sqlite-key-value-store.js";
 import type { StoredRow } from "./sqlite-rows.js";
 import type { SqliteWindowStore } from "./sqlite-window-store.js";
@@ -100,19 +99,19 @@ export class BufferedWindowStore implements WindowStore {
 function* mergeByKey(
   buffer: WriteBuffer,
   stored: IterableIterator<StoredRow>,
-  overlay: readonly BufferedRow[],
+  overlay: ReturnType<WriteBuffer["overlay"]>,
 ): IterableIterator<readonly [key: unknown, row: Row<unknown>]> {
   let at = 0;
   let below = stored.next();
   for (;;) {
     const above = overlay[at];
     if (above === undefined && below.done) return;
-    const order = above === undefined ? 1 : below.done ? -1 : buffer.keyBytes(above).compare(below.value.key);
+    const order = above === undefined ? 1 : below.done ? -1 : above.key.compare(below.value.key);
     if (above !== undefined && order <= 0) {
       at++;
       if (order === 0) below = stored.next();
-      const row = buffer.current(above);
-      if (row !== undefined) yield [above.key, row];
+      const row = buffer.current(above.entry);
+      if (row !== undefined) yield [above.entry.key, row];
     } else if (!below.done) {
       const { key: bytes, value, timestampMs } = below.value;
       const key = buffer.decodeKey(bytes);

@@ -8,20 +8,26 @@ import type { StoreSpec } from "../topology/state-store.js";
 const START_BYTES = 8;
 const SEQUENCE_BYTES = 4;
 
+const windowSuffixBytes = START_BYTES + SEQUENCE_BYTES;
+
 /** How many bytes of a changelog key follow the row's key. */
 export function suffixBytes(kind: StoreSpec["kind"]): number {
-  return kind === "window" ? START_BYTES + SEQUENCE_BYTES : 0;
+  return kind === "window" ? windowSuffixBytes : 0;
 }
 
 export function windowChangelogKey(key: Uint8Array, startMs: number): Buffer {
-  const out = Buffer.allocUnsafe(key.byteLength + START_BYTES + SEQUENCE_BYTES);
+  const out = Buffer.allocUnsafe(key.byteLength + windowSuffixBytes);
   out.set(key, 0);
-  const at = writeStartMs(out, startMs, key.byteLength);
-  out.writeInt32BE(0, at);
+  writeWindowSuffix(out, startMs, key.byteLength);
   return out;
+}
+
+/** Writes what follows the row's key, and returns where that ends. */
+export function writeWindowSuffix(out: Buffer, startMs: number, at: number): number {
+  return out.writeInt32BE(0, writeStartMs(out, startMs, at));
 }
 
 /** The window start in a window store's changelog key, which must have at least `suffixBytes("window")` bytes. */
 export function changelogStartMs(changelogKey: Buffer): number {
-  return readStartMs(changelogKey, changelogKey.byteLength - START_BYTES - SEQUENCE_BYTES);
+  return readStartMs(changelogKey, changelogKey.byteLength - windowSuffixBytes);
 }

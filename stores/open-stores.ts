@@ -12,6 +12,8 @@ import type { ChangelogRecord, Checkpoint, TakenChanges, TaskState } from "./tas
 import { WriteBuffer } from "./write-buffer.js";
 
 const CACHE_BYTES_MAX = 4 * 1024 * 1024;
+/** A key-value store's rows stay. */
+const NO_EXPIRY = { liveFromMs: Number.NEGATIVE_INFINITY, expiredBeforeMs: Number.NEGATIVE_INFINITY };
 
 export interface TaskStateOptions {
   /** ":memory:" keeps everything in this process and loses it with it. */
@@ -133,7 +135,7 @@ class SqliteTaskState implements TaskState {
       if (layers.kind === "window") layers.stored.takeExpiry();
     }
     this.#taken = true;
-    return encoded.map(({ layers, changes }) => ({ store: layers.spec.name, entries: changes.entries }));
+    return encoded.map(({ layers, changes }) => ({ store: layers.spec.name, rows: changes.taken }));
   }
 
   confirm(checkpoint: Checkpoint, firstOffsets: Readonly<Record<string, number>>): void {
@@ -165,7 +167,7 @@ class SqliteTaskState implements TaskState {
     });
     this.#unwritten = undefined;
     for (const layers of this.#stores.values()) {
-      layers.buffer.settle(layers.kind === "window" ? layers.stored.takenLiveFromMs : Number.NEGATIVE_INFINITY);
+      layers.buffer.settle(layers.kind === "window" ? layers.stored.takenExpiry : NO_EXPIRY);
     }
   }
 
@@ -248,10 +250,9 @@ class SqliteTaskState implements TaskState {
       firstOffset !== undefined || !spec.changelog,
       `the commit wrote rows of store "${spec.name}", so it knows the first changelog offset of them`,
     );
-    for (const entry of buffer.inFlight()) {
-      const encoded = entry.encoded;
-      invariant(encoded !== undefined, "a row in flight keeps its bytes until it is settled");
-      stored.write(buffer.keyBytes(entry), entry.startMs, encoded.value, encoded.timestampMs, firstOffset ?? 0);
+    for (const { startMs, taken, takenAt: at } of buffer.inFlight()) {
+      invariant(taken !== undefined, "a row in flight keeps its bytes until it is settled");
+      stored.write(taken.rowKey(at), startMs, taken.value(at), taken.timestampMs(at), firstOffset ?? 0);
     }
   }
 

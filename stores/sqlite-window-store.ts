@@ -146,7 +146,7 @@ export class SqliteWindowStore implements SqliteRows {
   }
 
   write(key: Uint8Array, startMs: number, value: Uint8Array | null, timestampMs: number, offset: number): void {
-    if (startMs < this.takenLiveFromMs) return;
+    if (startMs < this.#takenLiveFromMs) return;
     const known = this.#segments.get(Math.floor(startMs / this.#intervalMs));
     if (value === null) {
       // What waits may be an earlier value of this row.
@@ -168,9 +168,9 @@ export class SqliteWindowStore implements SqliteRows {
     this.#liveFromMs = this.#segmentStartMs(beforeMs);
   }
 
-  /** As `liveFromMs`, as far as the last taking covers it. */
-  get takenLiveFromMs(): number {
-    return this.#segmentStartMs(this.#takenExpiryMs);
+  /** What the last taking covers: expired rows are still here until their whole segment is. */
+  get takenExpiry(): { readonly liveFromMs: number; readonly expiredBeforeMs: number } {
+    return { liveFromMs: this.#takenLiveFromMs, expiredBeforeMs: this.#takenExpiryMs };
   }
 
   /** The commit that begins covers the expiry known now. */
@@ -187,7 +187,7 @@ export class SqliteWindowStore implements SqliteRows {
 
   /** Inside a transaction, after its writes: the last of them, which may wait for more, then drops the expired tables and saves what the next open must know. */
   finishWrites(): void {
-    const liveFromMs = this.takenLiveFromMs;
+    const liveFromMs = this.#takenLiveFromMs;
     for (const segment of this.#segments.values()) {
       writeWaiting(segment);
       if (segment.id * this.#intervalMs < liveFromMs) this.#dropSegment(segment);
@@ -265,6 +265,11 @@ export class SqliteWindowStore implements SqliteRows {
 
   #reach(startMs: number): void {
     if (this.#newestStartMs === undefined || startMs > this.#newestStartMs) this.#newestStartMs = startMs;
+  }
+
+  /** As `liveFromMs`, as far as the last taking covers it. */
+  get #takenLiveFromMs(): number {
+    return this.#segmentStartMs(this.#takenExpiryMs);
   }
 
   #segmentStartMs(startMs: number): number {

@@ -43,6 +43,31 @@ export function expiryRules(state: () => TaskState): void {
     expect(rowCounts(state()).spend).toBe(1);
   });
 
+  test("rows that have expired leave the cache with the next commit, and are found as long as their segment lasts", () => {
+    const store = windows(state());
+    for (const startMs of [0, 30_000, 60_000]) store.put("ann", startMs, { sum: 1 }, 1);
+    commit(state(), 1);
+    const before = state().cachedBytes;
+    store.expire(30_000);
+    store.put("bob", 60_000, { sum: 1 }, 1);
+    commit(state(), 2);
+
+    expect(state().cachedBytes).toBe(before);
+    expect(store.get("ann", 0)).toEqual({ value: { sum: 1 }, timestampMs: 1 });
+  });
+
+  test("a changed row that expires before it is taken stays until it is", () => {
+    const store = windows(state());
+    store.put("ann", 0, { sum: 1 }, 1);
+    state().take();
+    store.put("ann", 0, { sum: 2 }, 2);
+    store.expire(30_000);
+    state().apply(checkpointAt(1), { spend: 0 });
+    commit(state(), 2);
+
+    expect(store.get("ann", 0)).toEqual({ value: { sum: 2 }, timestampMs: 2 });
+  });
+
   test("an expiry that is said while a commit is in flight belongs to the next one", () => {
     windows(state()).put("ann", 0, { sum: 1 }, 1);
     state().take();
@@ -257,7 +282,7 @@ export function keyRules(open: (options: Partial<TaskStateOptions>) => TaskState
     table(state).put("\udc00", { sum: 2 }, 1);
 
     expect(table(state).get("\ufffd")?.value).toEqual({ sum: 2 });
-    expect(state.take()[0]?.entries).toHaveLength(1);
+    expect(state.take()[0]?.rows).toHaveLength(1);
   });
 
   test("strings are told apart by their bytes behind a serde that folds them", () => {

@@ -178,7 +178,7 @@ class ModelRun {
   #take(): void {
     if (this.model.frozen !== undefined) return;
     const expected = this.model.changes().map(([key, startMs, now]) => [key, startMs, now?.value]);
-    this.#taken = this.#state.take()[0]!.entries;
+    this.#taken = [...this.#state.take()[0]!.rows];
     this.model.take();
     const found = this.#taken.map(({ changelogKey, value }) => {
       const key = changelogKey.subarray(0, -12).toString();

@@ -1,6 +1,7 @@
 import type { Clock } from "../topology/processor.js";
 import type { TopicPartition } from "../topology/record.js";
 import type { StateStore } from "../topology/state-store.js";
+import type { TakenRows } from "./taken-rows.js";
 
 /** What one commit says about a task, written in the same SQLite transaction as its rows (protocol 3, 16, 17). */
 export interface Checkpoint {
@@ -17,19 +18,10 @@ export interface Checkpoint {
   readonly wallClockMs: number;
 }
 
-/** A row on its way to the changelog and to SQLite: both get these same bytes. */
-export interface TakenEntry {
-  /** The changelog record's key: for a window store the key's bytes, start as int64 BE, seq as int32 BE. */
-  readonly changelogKey: Buffer;
-  /** Null deletes. */
-  readonly value: Uint8Array | null;
-  readonly timestampMs: number;
-}
-
 /** The frozen changes of one store. */
 export interface TakenChanges {
   readonly store: string;
-  readonly entries: readonly TakenEntry[];
+  readonly rows: TakenRows;
 }
 
 /** A changelog record as restore reads it. The bytes may be views: they are copied by SQLite before the call returns. */

@@ -1,13 +1,16 @@
-import { string } from "../serdes/serde.js";
+import { string, textWriter } from "../serdes/serde.js";
 import type { Row, StoreSpec } from "../topology/state-store.js";
 import { BufferedRow, BufferedWindow, byStartAndBytes, byStartAndText, type HeldRow, NO_ROW } from "./buffered-rows.js";
-import { suffixBytes, windowChangelogKey } from "./changelog.js";
 import { UnusableStateError } from "./errors.js";
 import type { EncodedRow, SqliteRows } from "./sqlite-rows.js";
-import type { TakenEntry } from "./task-state.js";
+import { type BytesOrText, TakenRows } from "./taken-rows.js";
 
-/** What a row costs in memory beside its bytes, roughly: the objects, the map's slot, the changelog key. */
+/** What a row costs in memory beside its bytes, roughly: the objects and the map's slot. */
 const ROW_OVERHEAD_BYTES = 240;
+/** Of a taken row, before the first taking has told. */
+const TAKEN_ROW_BYTES = 96;
+/** More than the last taking needed for each row, so that the buffer rarely grows. */
+const TAKEN_ROOM = 1.1;
 /** Every so many puts a value is serialized for its size alone, so that growing values are noticed before a commit. */
 const SIZE_SAMPLE_PUTS = 64;
 /** A record that changes more rows than this leaves undo arrays that are worth giving back. */
@@ -26,6 +29,18 @@ export interface BufferedChange {
   readonly timestampMs: number;
 }
 
+/** Rows that were serialized to be taken, each where it stands in `taken`. */
+interface EncodedChanges {
+  readonly rows: readonly BufferedRow[];
+  readonly taken: TakenRows;
+}
+
+/** Window starts: before the one rows are gone from SQLite, before the other they have expired there. */
+export interface Expiry {
+  readonly liveFromMs: number;
+  readonly expiredBeforeMs: number;
+}
+
 function rowOf(held: HeldRow): Row<unknown> | undefined {
   return held.value === null ? undefined : held;
 }
@@ -40,6 +55,7 @@ export class WriteBuffer {
   readonly #spec: StoreSpec;
   readonly #stored: SqliteRows;
   readonly #textKeys: boolean;
+  readonly #valueText: ((value: unknown) => string) | undefined;
   readonly #cacheBytesMax: number;
   /** A row that is changed often would be parsed from its own frozen bytes after each commit. */
   readonly #keepsDecoded: boolean;
@@ -54,6 +70,9 @@ export class WriteBuffer {
   #inFlight: BufferedRow[] = [];
   /** Of what was taken and is not committed yet. */
   #takenBytes = 0;
+  /** Of what was taken and is not in SQLite yet. */
+  #unwrittenBytes = 0;
+  #takenRowBytes = TAKEN_ROW_BYTES;
 
   readonly #undoRows: BufferedRow[] = [];
   readonly #undoBefore: (HeldRow | undefined)[] = [];
@@ -68,6 +87,7 @@ export class WriteBuffer {
     this.#stored = stored;
     // Only this serde is known to give different bytes to different strings; behind any other the bytes are the identity.
     this.#textKeys = spec.key === string;
+    this.#valueText = textWriter(spec.value.serialize);
     this.#cacheBytesMax = options.cacheBytesMax;
     const aggregators = Object.values(spec.fields ?? {});
     this.#keepsDecoded = aggregators.length > 0 && aggregators.every((name) => PURE_AGGREGATORS.has(name));
@@ -80,7 +100,7 @@ export class WriteBuffer {
 
   /** Rows that SQLite has still to get, estimated. */
   get unwrittenBytes(): number {
-    return this.#inFlight.length * this.#rowBytes;
+    return this.#unwrittenBytes;
   }
 
   /** Rows that SQLite has as well, kept to be found faster, estimated. */
@@ -158,42 +178,41 @@ export class WriteBuffer {
   }
 
   /** Serializes the changed rows. Changes nothing, so that a value its serde refuses leaves every store as it was. */
-  encode(): { readonly rows: BufferedRow[]; readonly entries: TakenEntry[] } {
+  encode(): EncodedChanges {
     const rows: BufferedRow[] = [];
-    const entries: TakenEntry[] = [];
+    const taken = new TakenRows(this.#spec.kind, this.#dirty.length * this.#takenRowBytes * TAKEN_ROOM);
     for (const entry of this.#dirty) {
       const { value, timestampMs } = entry.row ?? NO_ROW;
       if (value === null && this.#rowBefore(entry).value === null) continue;
       rows.push(entry);
-      entries.push({
-        changelogKey: this.#changelogKey(entry),
-        value: value === null ? null : this.#serialize(entry, value),
-        timestampMs,
-      });
+      const encoded = value === null ? null : this.#serialize(entry, value);
+      taken.append(this.#keyPart(entry.key), entry.startMs, encoded, timestampMs);
     }
-    return { rows, entries };
+    return { rows, taken };
   }
 
   /** What was encoded is in flight now, and the buffer is fresh. */
-  freeze(encoded: { readonly rows: BufferedRow[]; readonly entries: readonly TakenEntry[] }): void {
+  freeze({ rows, taken }: EncodedChanges): void {
     this.keep();
     for (const entry of this.#dirty) {
       entry.dirty = false;
       entry.before = undefined;
     }
-    let bytes = 0;
-    for (let at = 0; at < encoded.rows.length; at++) {
-      const entry = encoded.rows[at]!;
-      const taken = encoded.entries[at]!;
-      if (!entry.inFlight) this.#inFlight.push(entry);
-      entry.inFlight = true;
-      entry.encoded = taken;
+    for (let at = 0; at < rows.length; at++) {
+      const entry = rows[at]!;
+      if (entry.taken === undefined) this.#inFlight.push(entry);
+      entry.taken = taken;
+      entry.takenAt = at;
+      entry.encoded = undefined;
       if (!this.#keepsDecoded) entry.row = undefined;
-      bytes += ROW_OVERHEAD_BYTES + taken.changelogKey.byteLength + (taken.value?.byteLength ?? 0);
     }
     this.#dirty = [];
+    const bytes = rows.length * ROW_OVERHEAD_BYTES + taken.byteLength;
     this.#takenBytes = bytes;
-    if (encoded.rows.length > 0) this.#rowBytes = bytes / encoded.rows.length;
+    this.#unwrittenBytes += bytes;
+    if (rows.length === 0) return;
+    this.#rowBytes = bytes / rows.length;
+    this.#takenRowBytes = taken.byteLength / rows.length;
   }
 
   /** What was taken is committed, and waits to be written. */
@@ -201,22 +220,37 @@ export class WriteBuffer {
     this.#takenBytes = 0;
   }
 
-  /** What was in flight is in SQLite now. Rows that start before `liveFromMs` have expired and are forgotten. */
-  settle(liveFromMs: number): void {
+  /**
+   * What was in flight is in SQLite now. Rows that start before `liveFromMs` are gone there, and forgotten. Those that start before `expiredBeforeMs` are
+   * still to be found, but no record changes them any more: they go out of the cache before others have to (24,000 reads of a million purchases, 2 % of their CPU).
+   */
+  settle({ liveFromMs, expiredBeforeMs }: Expiry): void {
     for (const entry of this.#inFlight) {
-      entry.inFlight = false;
-      if (entry.row !== undefined) entry.encoded = undefined;
-      // A few bytes that hold a whole slab of Node's pool in memory, for a row that may never change again.
-      if (!entry.dirty) entry.changelogKey = undefined;
+      // One row would keep all of its taking in memory.
+      if (entry.row === undefined) entry.encoded = entry.taken!.copiedRow(entry.takenAt);
+      entry.taken = undefined;
     }
     this.#inFlight = [];
+    this.#unwrittenBytes = 0;
     for (const [startMs, window] of this.#windows) {
-      if (startMs >= liveFromMs) continue;
-      this.#windows.delete(startMs);
-      this.#size -= window.rows.size;
+      if (startMs < liveFromMs) {
+        this.#windows.delete(startMs);
+        this.#size -= window.rows.size;
+      } else if (startMs < expiredBeforeMs) this.#forgetCleanIn(window);
     }
-    this.#lastStartMs = Number.NaN;
+    this.#forgetEmpty();
     this.#sweep();
+  }
+
+  #forgetCleanIn(window: BufferedWindow): void {
+    for (const [name, entry] of window.rows)
+      if (!entry.dirty && entry.taken === undefined) this.#forgetRow(window, name);
+  }
+
+  #forgetRow(window: BufferedWindow, name: string): void {
+    window.rows.delete(name);
+    window.isComplete = false;
+    this.#size--;
   }
 
   /** Forgets every row that SQLite has: it was changed below. */
@@ -232,29 +266,24 @@ export class WriteBuffer {
   }
 
   /** The rows of one window that SQLite does not have as they are now, by the key's bytes. */
-  overlay(startMs: number): BufferedRow[] {
-    const rows: BufferedRow[] = [];
+  overlay(startMs: number): { readonly entry: BufferedRow; readonly key: Buffer }[] {
+    const rows: { readonly entry: BufferedRow; readonly key: Buffer }[] = [];
     for (const entry of this.#windows.get(startMs)?.rows.values() ?? []) {
-      if (entry.dirty || entry.inFlight) rows.push(entry);
+      if (entry.dirty || entry.taken !== undefined) rows.push({ entry, key: this.#keyBytes(entry) });
     }
-    return rows.sort((a, b) => this.keyBytes(a).compare(this.keyBytes(b)));
+    return rows.sort((a, b) => a.key.compare(b.key));
   }
 
   /** The row in memory, if SQLite may not have it as it is now. */
   changed(key: unknown, startMs: number): BufferedRow | undefined {
     const entry = this.#windows.get(startMs)?.rows.get(this.#wellFormed(this.#nameOf(key)));
-    return entry !== undefined && (entry.dirty || entry.inFlight) ? entry : undefined;
+    return entry !== undefined && (entry.dirty || entry.taken !== undefined) ? entry : undefined;
   }
 
   /** The row now, as `get` gives it. */
   current(entry: BufferedRow): Row<unknown> | undefined {
     const row = entry.row ?? this.#load(entry);
     return rowOf(row);
-  }
-
-  keyBytes(entry: BufferedRow): Buffer {
-    const changelogKey = this.#changelogKey(entry);
-    return changelogKey.subarray(0, changelogKey.byteLength - suffixBytes(this.#spec.kind));
   }
 
   encodeKey(key: unknown): Uint8Array {
@@ -326,15 +355,19 @@ export class WriteBuffer {
   }
 
   #load(entry: BufferedRow): HeldRow {
-    const encoded = entry.encoded ?? this.#stored.read(this.keyBytes(entry), entry.startMs);
-    entry.row = this.#held(entry, encoded);
-    if (!entry.inFlight) entry.encoded = undefined;
+    entry.row = this.#held(entry, this.#encoded(entry));
+    entry.encoded = undefined;
     return entry.row;
   }
 
   #rowBefore(entry: BufferedRow): HeldRow {
-    entry.before ??= this.#held(entry, entry.encoded ?? this.#stored.read(this.keyBytes(entry), entry.startMs));
+    entry.before ??= this.#held(entry, this.#encoded(entry));
     return entry.before;
+  }
+
+  /** As the last taking froze it, or SQLite has it. */
+  #encoded({ taken, takenAt, encoded, key, startMs }: BufferedRow): EncodedRow | undefined {
+    return taken?.encodedRow(takenAt) ?? encoded ?? this.#stored.read(this.encodeKey(key), startMs);
   }
 
   #held(entry: BufferedRow, encoded: EncodedRow | undefined): HeldRow {
@@ -342,18 +375,18 @@ export class WriteBuffer {
     return this.decode(entry.key, { value: encoded.value, timestampMs: encoded.timestampMs });
   }
 
-  #changelogKey(entry: BufferedRow): Buffer {
-    if (entry.changelogKey === undefined) {
-      const bytes = this.encodeKey(entry.key);
-      // A key-value store's key is copied as well: it outlives the call, and the serde may hand out its argument.
-      entry.changelogKey = this.#spec.kind === "window" ? windowChangelogKey(bytes, entry.startMs) : Buffer.from(bytes);
-    }
-    return entry.changelogKey;
+  #keyBytes({ key }: BufferedRow): Buffer {
+    const bytes = this.encodeKey(key);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  #serialize(entry: BufferedRow, value: unknown): Uint8Array {
+  #keyPart(key: unknown): BytesOrText {
+    return this.#textKeys && typeof key === "string" ? key : this.encodeKey(key);
+  }
+
+  #serialize(entry: BufferedRow, value: unknown): BytesOrText {
     try {
-      return this.#spec.value.serialize(value);
+      return this.#valueText === undefined ? this.#spec.value.serialize(value) : this.#valueText(value);
     } catch (error) {
       const message =
         `store "${this.#spec.name}", key ${JSON.stringify(entry.key)}: serde "${this.#spec.value.name}" refuses the value ` +
@@ -378,14 +411,12 @@ export class WriteBuffer {
     for (let round = 0; round < 2; round++) {
       for (const [startMs, window] of this.#windows) {
         for (const [name, entry] of window.rows) {
-          if (entry.dirty || entry.inFlight) continue;
+          if (entry.dirty || entry.taken !== undefined) continue;
           if (entry.touched) {
             entry.touched = false;
             continue;
           }
-          window.rows.delete(name);
-          window.isComplete = false;
-          this.#size--;
+          this.#forgetRow(window, name);
           if (this.#cleanBytes() <= this.#cacheBytesMax / 2) {
             this.#forgetEmpty();
             return;

@@ -169,12 +169,12 @@ export class TopologyTestDriver {
   /** Changelogs are not kept, as nobody reads them here; their offsets count on, because stores remember where their rows are. */
   #changelogRanges({ changes }: TaskCommit): Map<string, ChangelogRange> {
     const ranges = new Map<string, ChangelogRange>();
-    for (const { store, entries } of changes) {
+    for (const { store, rows } of changes) {
       const topic = this.#names.changelog(store);
       const firstOffset = this.#ends.get(topic) ?? 0;
-      const nextOffset = firstOffset + entries.length;
+      const nextOffset = firstOffset + rows.length;
       this.#ends.set(topic, nextOffset);
-      if (entries.length > 0) ranges.set(store, { firstOffset, nextOffset });
+      if (rows.length > 0) ranges.set(store, { firstOffset, nextOffset });
     }
     return ranges;
   }
