@@ -36,21 +36,21 @@ test("what a failed record sent is taken back, to known and unknown topics alike
 
 test("a failed record that began a new batch leaves none behind", () => {
   const outputs = collector();
-  send(outputs, "x".repeat(600_000));
+  send(outputs, "x".repeat(300_000));
   outputs.keep();
-  send(outputs, "y".repeat(600_000));
+  send(outputs, "y".repeat(300_000));
   outputs.takeBack();
   outputs.keep();
   expect(outputs.take().batches.map(({ batch }) => batch.count)).toEqual([1]);
 });
 
-test("a batch holds at most 5,000 records and 700 KB", () => {
+test("a batch holds at most 5,000 records and 400 KB", () => {
   const outputs = collector();
   for (let at = 0; at < 12_000; at++) send(outputs, "small");
-  for (let at = 0; at < 3; at++) send(outputs, "z".repeat(400_000));
+  for (let at = 0; at < 3; at++) send(outputs, "z".repeat(250_000));
   const sizes = outputs
     .take()
-    .batches.map(({ batch }) => ({ count: batch.count, isSmall: batch.sizeBytes <= 700_000 }));
+    .batches.map(({ batch }) => ({ count: batch.count, isSmall: batch.sizeBytes <= 400_000 }));
   expect(sizes.map(({ count }) => count)).toEqual([5000, 5000, 2001, 1, 1]);
   expect(sizes.every(({ isSmall }) => isSmall)).toBe(true);
 });
