@@ -150,6 +150,31 @@ describe("going back to a mark", () => {
   });
 });
 
+describe("a text", () => {
+  test("has the bytes of its UTF-8, whatever it holds and however full the batch is", () => {
+    const text = fc.string({ unit: "binary", maxLength: 3_000 });
+    const ascii = fc.string({ unit: "binary-ascii", maxLength: 3_000 });
+    fc.assert(
+      fc.property(fc.array(fc.oneof(text, ascii), { minLength: 1, maxLength: 8 }), (values) => {
+        const [asText, asBytes] = [new RecordBatch(), new RecordBatch()];
+        for (const [at, value] of values.entries()) {
+          asText.append(at, Buffer.from("k"), value, [["h", null]]);
+          asBytes.append(at, Buffer.from("k"), Buffer.from(value, "utf8"), [["h", null]]);
+        }
+        expect(asText.seal()).toEqual(asBytes.seal());
+      }),
+    );
+  });
+
+  test("finds room only where all its characters would, as long as they can be", () => {
+    const batch = new RecordBatch();
+    const text = "€".repeat(3_333);
+    while (batch.hasRoomFor(null, text)) batch.append(0, null, text, []);
+    expect(batch.seal().length).toBeLessThanOrEqual(BATCH_BYTES_MAX);
+    expect(batch.seal().length).toBeGreaterThan(BATCH_BYTES_MAX - 3 * 9_999);
+  });
+});
+
 describe("room", () => {
   test("an empty batch takes any record, a full one none", () => {
     const batch = new RecordBatch();

@@ -1,3 +1,4 @@
+import type { BytesOrText } from "../serdes/serde.js";
 import type { Header, Headers } from "../topology/record.js";
 import { crc32c } from "./crc32c.js";
 
@@ -36,6 +37,8 @@ export const BATCH_RECORDS_MAX = 5_000;
 
 const NO_PRODUCER = -1n;
 const INITIAL_BYTES = 4_096;
+/** A UTF-16 unit is at most so many bytes of UTF-8. */
+const UNIT_BYTES_MAX = 3;
 
 /** The identity that a batch is stamped with when it is sent. */
 export interface ProducerStamp {
@@ -99,17 +102,19 @@ export class RecordBatch {
     this.#packed = { codec, bytes };
   }
 
-  /** False when the batch should be closed first; an empty batch takes any record, however large. */
-  hasRoomFor(key: Uint8Array | null, value: Uint8Array | null): boolean {
+  /** False when the batch should be closed first; an empty batch takes any record, however large. Of a text, that it may be all of ASCII is not relied upon. */
+  hasRoomFor(key: Uint8Array | null, value: BytesOrText | null): boolean {
     if (this.#count === 0) return true;
-    const bytes = this.#end + (key?.byteLength ?? 0) + (value?.byteLength ?? 0) + 64;
+    const valueBytes = typeof value === "string" ? value.length * UNIT_BYTES_MAX : (value?.byteLength ?? 0);
+    const bytes = this.#end + (key?.byteLength ?? 0) + valueBytes + 64;
     return this.#count < BATCH_RECORDS_MAX && bytes <= BATCH_BYTES_MAX;
   }
 
-  append(timestampMs: number, key: Uint8Array | null, value: Uint8Array | null, headers: Headers): void {
+  append(timestampMs: number, key: Uint8Array | null, value: BytesOrText | null, headers: Headers): void {
     const delta = this.#count === 0 ? 0 : timestampMs - this.#baseTimestampMs;
     const keyLength = key === null ? -1 : key.byteLength;
-    const valueLength = value === null ? -1 : value.byteLength;
+    // A text is taken for ASCII, as most are.
+    const valueLength = value === null ? -1 : typeof value === "string" ? value.length : value.byteLength;
     const bodyLength =
       1 +
       varlongSize(delta) +
@@ -118,14 +123,22 @@ export class RecordBatch {
       fieldSize(valueLength) +
       headersSize(headers);
     this.#packed = undefined;
-    this.#reserve(bodyLength + 5);
+    this.#reserve(bodyLength + 5 + (typeof value === "string" ? (UNIT_BYTES_MAX - 1) * value.length : 0));
     const out = this.#bytes;
     let at = writeVarint(out, bodyLength, this.#end);
     out[at++] = 0;
     at = writeVarlong(out, delta, at);
     at = writeVarint(out, this.#count, at);
     at = writeField(out, key, at);
-    at = writeField(out, value, at);
+    if (typeof value === "string") {
+      at = writeVarint(out, valueLength, at);
+      const written = out.write(value, at, "utf8");
+      if (written !== valueLength) {
+        this.append(timestampMs, key, Buffer.from(value, "utf8"), headers);
+        return;
+      }
+      at += written;
+    } else at = writeField(out, value, at);
     at = writeVarint(out, headers.length, at);
     for (const [name, header] of headers) {
       at = writeField(out, Buffer.from(name, "utf8"), at);

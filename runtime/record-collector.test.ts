@@ -34,6 +34,13 @@ test("what a failed record sent is taken back, to known and unknown topics alike
   expect(texts(outputs)).toEqual(["good", "after", "good-unplaced"]);
 });
 
+test("a text is put out as its UTF-8, to known and unknown topics alike", () => {
+  const outputs = collector();
+  for (const destination of [out, unknown]) outputs.send(destination, first, 1, null, "Zoë", []);
+  outputs.keep();
+  expect(texts(outputs)).toEqual(["Zoë", "Zoë"]);
+});
+
 test("a failed record that began a new batch leaves none behind", () => {
   const outputs = collector();
   send(outputs, "x".repeat(300_000));

@@ -1,3 +1,4 @@
+import type { BytesOrText } from "../serdes/serde.js";
 import { invariant } from "../topology/errors.js";
 import type { ErrorHandler } from "../topology/processor-topology.js";
 import type { Headers } from "../topology/record.js";
@@ -76,15 +77,16 @@ export class RecordCollector {
     choosePartition: ChoosePartition,
     timestampMs: number,
     key: Uint8Array | null,
-    value: Uint8Array | null,
+    value: BytesOrText | null,
     headers: Headers,
   ): void {
     const isUnplaced = this.#unplacedTopics.has(destination.topic);
     const partitions = isUnplaced ? undefined : this.partitionCount(destination.topic);
     if (partitions === undefined) {
       this.#unplacedTopics.add(destination.topic);
-      this.#unplaced.push({ destination, choosePartition, timestampMs, key, value, headers });
-      this.#bytes += (key?.byteLength ?? 0) + (value?.byteLength ?? 0);
+      const bytes = typeof value === "string" ? Buffer.from(value, "utf8") : value;
+      this.#unplaced.push({ destination, choosePartition, timestampMs, key, value: bytes, headers });
+      this.#bytes += (key?.byteLength ?? 0) + (bytes?.byteLength ?? 0);
       return;
     }
     const partition = choosePartition(partitions);
@@ -148,7 +150,7 @@ export class RecordCollector {
     return lane;
   }
 
-  #append(lane: Lane, timestampMs: number, key: Uint8Array | null, value: Uint8Array | null, headers: Headers): void {
+  #append(lane: Lane, timestampMs: number, key: Uint8Array | null, value: BytesOrText | null, headers: Headers): void {
     const last = lane.batches[lane.batches.length - 1] as RecordBatch;
     this.#undo.push({ lane, batches: lane.batches.length, mark: last.mark() });
     let batch = last;

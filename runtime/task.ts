@@ -1,3 +1,4 @@
+import { bytesOrText } from "../serdes/serde.js";
 import type { Checkpoint, TakenChanges, TaskState } from "../stores/task-state.js";
 import { invariant, ProcessingError } from "../topology/errors.js";
 import type { Clock } from "../topology/processor.js";
@@ -381,6 +382,7 @@ export class StreamTask {
     const fixed = typeof node.topic === "function" ? undefined : this.#options.topicName(node.topic);
     const destinations = new Map<string, Destination>();
     const ownPartition = this.partition;
+    const writeValue = bytesOrText(node.value.serialize);
     const samples = new SinkSamples(node.name);
     this.#samples.push(samples);
     return (key, value, timestampMs) => {
@@ -393,7 +395,7 @@ export class StreamTask {
         if (destinations.size < DESTINATIONS_MAX) destinations.set(topic, destination);
       }
       const keyBytes = key === null || key === undefined ? null : node.key.serialize(key);
-      const valueBytes = value === null || value === undefined ? null : node.value.serialize(value);
+      const written = value === null || value === undefined ? null : writeValue(value);
       const headers = node.headers === undefined ? [] : node.headers(value, record);
       const { partitioner } = node;
       const choose =
@@ -402,7 +404,7 @@ export class StreamTask {
           : keyBytes === null
             ? (partitions: number) => ownPartition % partitions
             : (partitions: number) => partitionOf(node.key.partitionBytes?.(keyBytes) ?? keyBytes, partitions);
-      collector.send(destination, choose, timestampMs, keyBytes, valueBytes, headers);
+      collector.send(destination, choose, timestampMs, keyBytes, written, headers);
       samples.add(record.recordTimestampMs);
     };
   }

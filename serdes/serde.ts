@@ -104,9 +104,12 @@ export function toText<T>(write: (value: T) => string): (value: T) => Uint8Array
   return serialize;
 }
 
-/** The text that `serialize` makes bytes of; undefined where it was not made by `toText`. */
-export function textWriter(serialize: (value: never) => Uint8Array): ((value: unknown) => string) | undefined {
-  return textWriters.get(serialize) as ((value: unknown) => string) | undefined;
+/** Bytes, or the text whose UTF-8 they are. */
+export type BytesOrText = Uint8Array | string;
+
+/** As `serialize`, but the text itself where it was made by `toText`. */
+export function bytesOrText<T>(serialize: (value: T) => Uint8Array): (value: T) => BytesOrText {
+  return (textWriters.get(serialize) as ((value: T) => string) | undefined) ?? serialize;
 }
 
 /** Stands where the decoder met bytes that are no UTF-8, or where the text really has it. */

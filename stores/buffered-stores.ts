@@ -29,8 +29,7 @@ export class BufferedKeyValueStore implements KeyValueStore {
   }
 
   *changes(): ReturnType<KeyValueStore["changes"]> {
-    for (const { entry, now, before, timestampMs } of this.#buffer.changes())
-      yield [entry.key, now, before, timestampMs];
+    for (const [key, , now, before, timestampMs] of this.#buffer.changes()) yield [key, now, before, timestampMs];
   }
 }
 
@@ -77,10 +76,8 @@ export class BufferedWindowStore implements WindowStore {
     yield* [...rows].sort(([a], [b]) => a - b);
   }
 
-  *changes(): ReturnType<WindowStore["changes"]> {
-    for (const { entry, now, before, timestampMs } of this.#buffer.changes()) {
-      yield [entry.key, entry.startMs, now, before, timestampMs];
-    }
+  changes(): ReturnType<WindowStore["changes"]> {
+    return this.#buffer.changes();
   }
 
   expire(beforeMs: number): void {

@@ -1,3 +1,4 @@
+import type { BytesOrText } from "../serdes/serde.js";
 import type { StoreSpec } from "../topology/state-store.js";
 import { suffixBytes, writeWindowSuffix } from "./changelog.js";
 import type { EncodedRow } from "./sqlite-rows.js";
@@ -12,9 +13,6 @@ export interface TakenEntry extends EncodedRow {
   /** The changelog record's key: for a window store the key's bytes, start as int64 BE, seq as int32 BE. */
   readonly changelogKey: Buffer;
 }
-
-/** Bytes, or the text whose UTF-8 they are. */
-export type BytesOrText = Uint8Array | string;
 
 /**
  * The rows of one taking, serialized, back to back in one buffer. They live until SQLite has them: as Buffers of their own they were a quarter of what

@@ -1,9 +1,9 @@
-import { string, textWriter } from "../serdes/serde.js";
-import type { Row, StoreSpec } from "../topology/state-store.js";
+import { type BytesOrText, bytesOrText, string } from "../serdes/serde.js";
+import type { Row, StoreSpec, WindowStore } from "../topology/state-store.js";
 import { BufferedRow, BufferedWindow, byStartAndBytes, byStartAndText, type HeldRow, NO_ROW } from "./buffered-rows.js";
 import { UnusableStateError } from "./errors.js";
 import type { EncodedRow, SqliteRows } from "./sqlite-rows.js";
-import { type BytesOrText, TakenRows } from "./taken-rows.js";
+import { TakenRows } from "./taken-rows.js";
 
 /** What a row costs in memory beside its bytes, roughly: the objects and the map's slot. */
 const ROW_OVERHEAD_BYTES = 240;
@@ -13,6 +13,8 @@ const TAKEN_ROW_BYTES = 96;
 const TAKEN_ROOM = 1.1;
 /** Every so many puts a value is serialized for its size alone, so that growing values are noticed before a commit. */
 const SIZE_SAMPLE_PUTS = 64;
+/** A sweep looks at every row, and what it forgets may be read again: as often as that is worth it, and no deeper. */
+const SWEPT_SHARE = 0.75;
 /** A record that changes more rows than this leaves undo arrays that are worth giving back. */
 const UNDO_KEPT = 1_024;
 
@@ -21,13 +23,8 @@ const PURE_AGGREGATORS: ReadonlySet<string> = new Set(["count", "countIf", "sum"
 
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 
-export interface BufferedChange {
-  readonly entry: BufferedRow;
-  readonly now: Row<unknown> | undefined;
-  readonly before: Row<unknown> | undefined;
-  /** Of the last put, which may be a deletion. */
-  readonly timestampMs: number;
-}
+/** As a window store's `changes` has it. */
+type BufferedChange = ReturnType<WindowStore["changes"]> extends IterableIterator<infer Change> ? Change : never;
 
 /** Rows that were serialized to be taken, each where it stands in `taken`. */
 interface EncodedChanges {
@@ -55,7 +52,7 @@ export class WriteBuffer {
   readonly #spec: StoreSpec;
   readonly #stored: SqliteRows;
   readonly #textKeys: boolean;
-  readonly #valueText: ((value: unknown) => string) | undefined;
+  readonly #writeValue: (value: unknown) => BytesOrText;
   readonly #cacheBytesMax: number;
   /** A row that is changed often would be parsed from its own frozen bytes after each commit. */
   readonly #keepsDecoded: boolean;
@@ -87,7 +84,7 @@ export class WriteBuffer {
     this.#stored = stored;
     // Only this serde is known to give different bytes to different strings; behind any other the bytes are the identity.
     this.#textKeys = spec.key === string;
-    this.#valueText = textWriter(spec.value.serialize);
+    this.#writeValue = bytesOrText(spec.value.serialize);
     this.#cacheBytesMax = options.cacheBytesMax;
     const aggregators = Object.values(spec.fields ?? {});
     this.#keepsDecoded = aggregators.length > 0 && aggregators.every((name) => PURE_AGGREGATORS.has(name));
@@ -173,7 +170,7 @@ export class WriteBuffer {
       const now = entry.row ?? NO_ROW;
       const before = this.#rowBefore(entry);
       if (now.value === null && before.value === null) continue;
-      yield { entry, now: rowOf(now), before: rowOf(before), timestampMs: now.timestampMs };
+      yield [entry.key, entry.startMs, rowOf(now), rowOf(before), now.timestampMs];
     }
   }
 
@@ -386,7 +383,7 @@ export class WriteBuffer {
 
   #serialize(entry: BufferedRow, value: unknown): BytesOrText {
     try {
-      return this.#valueText === undefined ? this.#spec.value.serialize(value) : this.#valueText(value);
+      return this.#writeValue(value);
     } catch (error) {
       const message =
         `store "${this.#spec.name}", key ${JSON.stringify(entry.key)}: serde "${this.#spec.value.name}" refuses the value ` +
@@ -405,7 +402,7 @@ export class WriteBuffer {
     return (this.#size - this.#dirty.length - this.#inFlight.length) * this.#rowBytes;
   }
 
-  /** Second chance: rows untouched since the last sweep go first, then any, until the cache is half full. */
+  /** Second chance: rows untouched since the last sweep go first, then any, until a quarter of the cache is free. */
   #sweep(): void {
     if (this.#cleanBytes() <= this.#cacheBytesMax) return;
     for (let round = 0; round < 2; round++) {
@@ -417,7 +414,7 @@ export class WriteBuffer {
             continue;
           }
           this.#forgetRow(window, name);
-          if (this.#cleanBytes() <= this.#cacheBytesMax / 2) {
+          if (this.#cleanBytes() <= this.#cacheBytesMax * SWEPT_SHARE) {
             this.#forgetEmpty();
             return;
           }

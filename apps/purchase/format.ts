@@ -1,4 +1,4 @@
-import { fromText, jsonReader, type Serde, type Serializer, string, type WithBytes } from "millrace/serdes";
+import { fromText, jsonReader, type Serde, type Serializer, string, toText, type WithBytes } from "millrace/serdes";
 import { isoTime, PURCHASE, type Purchase, type UserWindow } from "./model.js";
 
 /** A purchase that fits its record, as it was read. */
@@ -51,17 +51,16 @@ const jsonPurchase: Serde<WithBytes<Purchase>> = {
 
 export const JSON_FORMAT: PurchaseFormat = {
   purchase: jsonPurchase,
-  late: { serialize: latePurchaseBytes },
-  userWindow: { serialize: userWindowBytes },
+  late: { serialize: toText(latePurchaseText) },
+  userWindow: { serialize: toText(userWindowText) },
   sums: undefined,
 };
 
 /** Put together by hand: `JSON.stringify` took 0.5 µs more for each row, and there is one for every third purchase. */
-function userWindowBytes(row: UserWindow): Uint8Array {
-  return Buffer.from(
+function userWindowText(row: UserWindow): string {
+  return (
     `{"window_start":"${row.window_start}","window_end":"${row.window_end}","user_id":${JSON.stringify(row.user_id)},` +
-      `"transaction_count":${row.transaction_count},"late_transaction":${row.late_transaction},"total_amount":${row.total_amount}}`,
-    "utf8",
+    `"transaction_count":${row.transaction_count},"late_transaction":${row.late_transaction},"total_amount":${row.total_amount}}`
   );
 }
 
@@ -69,12 +68,12 @@ function userWindowBytes(row: UserWindow): Uint8Array {
  * The purchase as it came, with three fields at its end. Put into the text, not parsed and printed again: a number in a
  * field that is not ours may have more digits than a double holds.
  */
-function latePurchaseBytes({ read, eventTimeMs, ingestionTimeMs }: TimedPurchase): Uint8Array {
+function latePurchaseText({ read, eventTimeMs, ingestionTimeMs }: TimedPurchase): string {
   const { value: purchase } = read;
   const added = { event_time: isoTime(eventTimeMs), ingestion_time: isoTime(ingestionTimeMs), is_late: 1 };
   if ("event_time" in purchase || "ingestion_time" in purchase || "is_late" in purchase)
-    return Buffer.from(JSON.stringify({ ...purchase, ...added }), "utf8");
+    return JSON.stringify({ ...purchase, ...added });
   const text = read instanceof JsonPurchase ? read.text : string.deserialize(read.bytes);
   const fields = `"event_time":"${added.event_time}","ingestion_time":"${added.ingestion_time}","is_late":1`;
-  return Buffer.from(`${text.slice(0, text.lastIndexOf("}"))},${fields}}`, "utf8");
+  return `${text.slice(0, text.lastIndexOf("}"))},${fields}}`;
 }

