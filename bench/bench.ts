@@ -1,5 +1,5 @@
 import type { Transport } from "../runtime/transport.js";
-import type { Contender, Guarantee } from "./contenders.js";
+import { type Contender, type Guarantee, millrace } from "./contenders.js";
 import type { BenchOptions } from "./options.js";
 import type { Progress } from "./progress.js";
 import type { Results } from "./results.js";
@@ -14,6 +14,28 @@ export interface Bench {
   readonly results: Results;
   /** Of each contender; Kafka Streams' is chosen by trying. */
   readonly threads: Record<Contender["name"], number>;
+}
+
+/** A contender as it takes part: with its own number of threads, or with another one, which is its variant then. */
+export interface Entrant {
+  readonly contender: Contender;
+  readonly threads: number;
+  readonly label: string;
+  readonly variant?: string;
+}
+
+/** Millrace with each number of threads that was asked for, then the others. */
+export function entrants({ options, threads }: Bench, others: readonly Contender[]): Entrant[] {
+  const more = options.threads.slice(1).map((count) => {
+    const variant = `${count} threads`;
+    return { contender: millrace, threads: count, variant, label: `${millrace.label}, ${variant}` };
+  });
+  const [own, ...rest] = [millrace, ...others].map((contender) => ({
+    contender,
+    threads: threads[contender.name],
+    label: contender.label,
+  }));
+  return [own as Entrant, ...more, ...rest];
 }
 
 export const RUNNING_TIMEOUT_MS = 120_000;

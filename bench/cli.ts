@@ -62,7 +62,7 @@ async function main(options: BenchOptions): Promise<void> {
     await transport.connect();
     const command = `make bench${process.argv.length > 2 ? ` ARGS="${process.argv.slice(2).join(" ")}"` : ""}`;
     const session = { command, isQuick: options.isQuick, environment: await environment() };
-    const threads = { millrace: options.threads, "kafka-streams": 1, "bare-loop": 1 };
+    const threads = { millrace: options.threads[0], "kafka-streams": 1, "bare-loop": 1 };
     if (options.peerThreads !== "auto") threads["kafka-streams"] = options.peerThreads;
     const bench: Bench = {
       transport,

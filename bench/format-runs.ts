@@ -52,7 +52,7 @@ async function formatRun(bench: Bench, registry: LocalRegistry, { format, compre
     bench.progress.begin(`pipeline, ${variant}, ${round}`, records);
     const { isNoisy, ...figures } = await measureRun(bench, millrace, {
       guarantee: "exactly_once",
-      threads: bench.options.threads,
+      threads: bench.threads.millrace,
       load: { topic, partitions, oracle },
       settings: {
         ...{ FORMAT: format, COMPRESSION: compression },

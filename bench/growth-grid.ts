@@ -16,7 +16,8 @@ export function pointName({ records, users, partitions }: GrowthPoint): string {
 
 async function growthRun(bench: Bench, point: GrowthPoint): Promise<void> {
   const { records, users, partitions } = point;
-  const { late, seed, threads } = bench.options;
+  const { late, seed } = bench.options;
+  const threads = bench.threads.millrace;
   const topic = `bench-growth-${Date.now()}`;
   bench.progress.begin(`load of ${pointName(point)}`, records);
   const onProgress = (made: number): void => bench.progress.at(made);

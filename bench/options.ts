@@ -21,7 +21,8 @@ export interface BenchOptions {
   readonly rate: number;
   readonly warmUpSeconds: number;
   readonly measuredSeconds: number;
-  readonly threads: number;
+  /** Stream threads of Millrace: the first is its standard, with the others it runs beside it. */
+  readonly threads: readonly [number, ...number[]];
   readonly peerThreads: number | "auto";
   readonly growth: readonly GrowthPoint[];
   readonly isQuick: boolean;
@@ -40,7 +41,7 @@ export const USAGE = `usage: make bench ARGS="..."   compares the purchase pipel
   --records N, --users N, --partitions N        of the load (1000000, 10000, 9)
   --rate N                records/s while latency is measured (2000)
   --warm-up S, --measured S                     its seconds (10, 30)
-  --threads N             of Millrace (1)
+  --threads N,M           of Millrace; the first everywhere, the others in throughput and restore too (1,2)
   --peer-threads N|auto   of Kafka Streams; auto tries 1 and 2 and takes the faster (auto)
   --growth POINTS         as 1m/10k/9,10m/1m/9: records/users/partitions
   --quick                 two rounds of 500,000 records without growth and formats, about 3 minutes; not for the report
@@ -63,6 +64,7 @@ const PRESETS: Readonly<Record<"full" | "quick" | "smoke", Readonly<Record<strin
     records: "500000",
     "warm-up": "5",
     measured: "10",
+    threads: "1",
     "peer-threads": "2",
   },
   smoke: {
@@ -92,7 +94,7 @@ const FLAGS = {
   rate: { type: "string", default: "2000" },
   "warm-up": { type: "string", default: "10" },
   measured: { type: "string", default: "30" },
-  threads: { type: "string", default: "1" },
+  threads: { type: "string", default: "1,2" },
   "peer-threads": { type: "string", default: "auto" },
   growth: { type: "string", default: GROWTH },
   quick: { type: "boolean", default: false },
@@ -130,7 +132,9 @@ export function readOptions(parameters: readonly string[]): BenchOptions | undef
     rate: number("rate"),
     warmUpSeconds: number("warm-up"),
     measuredSeconds: number("measured"),
-    threads: number("threads"),
+    threads: text("threads")
+      .split(",")
+      .map((count) => sizeOf(count, "--threads")) as [number, ...number[]],
     peerThreads: text("peer-threads") === "auto" ? "auto" : number("peer-threads"),
     growth: text("growth").split(",").map(growthPoint),
     isQuick: preset !== "full",

@@ -79,12 +79,14 @@ function threads(sources: readonly Source[]): string {
   const used = (contender: string): string =>
     [
       ...new Set(
-        sources.flatMap(({ runs }) => runs.filter((run) => run.contender === contender).map((run) => run.threads)),
+        sources.flatMap(({ runs }) =>
+          runs.filter((run) => run.contender === contender && run.variant === undefined).map((run) => run.threads),
+        ),
       ),
     ]
       .filter((count) => count !== undefined)
       .join(" and ");
-  return `Stream threads: Millrace ${used("millrace")}, Kafka Streams ${used("kafka-streams")}.\n`;
+  return `Stream threads, where a row does not say it: Millrace ${used("millrace")}, Kafka Streams ${used("kafka-streams")}.\n`;
 }
 
 function comparisonTable({ columns, rows, ratios, overBareLoop }: Comparison): string {
@@ -92,7 +94,7 @@ function comparisonTable({ columns, rows, ratios, overBareLoop }: Comparison): s
     overBareLoop === undefined ? "" : `\nCPU per record over the bare loop's: ${inWords(overBareLoop, 2, "×")}.\n`;
   return `${table(
     ["", ...columns.map(({ title }) => title)],
-    [...rows, ratios].map(({ name, cells }) => [name, ...cells]),
+    [...rows, ...ratios].map(({ name, cells }) => [name, ...cells]),
   )}${limit}`;
 }
 
@@ -106,7 +108,7 @@ const BAR_CELLS = 40;
 /** Each figure of Millrace's as a bar, where Kafka Streams' is forty cells long. */
 function bars({ columns, ratios }: Comparison): string {
   const lines = columns.map(({ title }, at) => {
-    const ratio = Number.parseFloat(ratios.cells[at] ?? "");
+    const ratio = Number.parseFloat(ratios.at(-1)?.cells[at] ?? "");
     const cells = Number.isFinite(ratio) ? Math.max(1, Math.round(Math.min(ratio, 2) * BAR_CELLS)) : 0;
     return `${title.padEnd(15)} ${"█".repeat(cells)}${ratio > 2 ? "▶" : ""} ${Number.isFinite(ratio) ? `${ratio}×` : ""}`;
   });

@@ -1,5 +1,5 @@
-import { type Bench, endWell, RUNNING_TIMEOUT_MS, round2, shortName } from "./bench.js";
-import { type Contender, type Guarantee, Job, kafkaStreams, millrace } from "./contenders.js";
+import { type Bench, type Entrant, endWell, entrants, RUNNING_TIMEOUT_MS, round2, shortName } from "./bench.js";
+import { type Contender, type Guarantee, Job, kafkaStreams } from "./contenders.js";
 import { NoiseMeter } from "./machine.js";
 import { PipelineProcess } from "./pipeline-process.js";
 import { fill, type Load } from "./throughput.js";
@@ -13,7 +13,7 @@ const SESSION_SETTINGS = {
 };
 
 interface Filled {
-  readonly contender: Contender;
+  readonly entrant: Entrant;
   readonly job: Job;
   closedMs: number;
 }
@@ -23,30 +23,32 @@ export async function restore(bench: Bench, load: Load): Promise<void> {
   for (const guarantee of bench.options.guarantees) {
     const filled: Filled[] = [];
     try {
-      for (const contender of [millrace, kafkaStreams]) filled.push(await fillOne(bench, contender, guarantee, load));
+      for (const entrant of entrants(bench, [kafkaStreams]))
+        filled.push(await fillOne(bench, entrant, guarantee, load));
       for (let round = 1; round <= bench.options.rounds; round++) {
         for (const one of round % 2 === 1 ? filled : [...filled].reverse()) {
           await restoreRun(bench, one, guarantee, load, round);
         }
       }
     } finally {
-      for (const { job, contender } of filled) await job.close(bench.transport, contender);
+      for (const { job, entrant } of filled) await job.close(bench.transport, entrant.contender);
     }
   }
 }
 
-async function fillOne(bench: Bench, contender: Contender, guarantee: Guarantee, load: Load): Promise<Filled> {
+async function fillOne(bench: Bench, entrant: Entrant, guarantee: Guarantee, load: Load): Promise<Filled> {
+  const { contender, threads, label } = entrant;
   const job = await Job.open(bench, contender, {
     guarantee,
     input: load.topic,
     partitions: load.partitions,
-    threads: bench.threads[contender.name],
+    threads,
     ...(contender === kafkaStreams ? { settings: SESSION_SETTINGS } : {}),
   });
-  bench.progress.begin(`state to restore, ${shortName(guarantee)}, ${contender.label}`, load.oracle.records);
+  bench.progress.begin(`state to restore, ${shortName(guarantee)}, ${label}`, load.oracle.records);
   await fill(bench, contender, job, load.oracle);
   bench.progress.end("done");
-  return { contender, job, closedMs: performance.now() };
+  return { entrant, job, closedMs: performance.now() };
 }
 
 async function restoreRun(
@@ -56,9 +58,10 @@ async function restoreRun(
   load: Load,
   round: number,
 ): Promise<void> {
-  const { contender, job } = filled;
+  const { entrant, job } = filled;
+  const { contender, threads, label, ...variant } = entrant;
   const waitMs = filled.closedMs + SESSION_OVER_MS - performance.now();
-  bench.progress.begin(`restore, ${shortName(guarantee)}, ${round} of ${bench.options.rounds}, ${contender.label}`);
+  bench.progress.begin(`restore, ${shortName(guarantee)}, ${round} of ${bench.options.rounds}, ${label}`);
   if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
   await job.forgetState();
   const noise = new NoiseMeter();
@@ -68,10 +71,10 @@ async function restoreRun(
     const { otherCpuSeconds, isNoisy } = noise.read();
     const { cpuSeconds } = running.use();
     const records = await restoredRecords(running);
-    await endWell(running, contender.label);
+    await endWell(running, label);
     filled.closedMs = performance.now();
     if (records < load.oracle.rows) {
-      throw new Error(`${contender.label} restored ${records} records, and there are ${load.oracle.rows} rows`);
+      throw new Error(`${label} restored ${records} records, and there are ${load.oracle.rows} rows`);
     }
     const figures = {
       seconds: round2(runningMs / 1_000),
@@ -81,11 +84,11 @@ async function restoreRun(
       peakMb: Math.round(running.peakPssBytes / 1e6),
       otherCpuSeconds: round2(otherCpuSeconds),
     };
-    const threads = bench.threads[contender.name];
     bench.progress.end(
       `${figures.seconds} s to RUNNING, ${records.toLocaleString("en")} changelog records${isNoisy ? ", NOISY" : ""}`,
     );
-    bench.results.add({ part: "restore", guarantee, contender: contender.name, round, threads, figures, isNoisy });
+    const which = { part: "restore", guarantee, contender: contender.name, ...variant, round, threads } as const;
+    bench.results.add({ ...which, figures, isNoisy });
   } finally {
     await running.end("SIGKILL");
   }

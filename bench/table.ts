@@ -30,8 +30,8 @@ export interface Comparison {
   readonly guarantee: Guarantee;
   readonly columns: readonly Column[];
   readonly rows: readonly Row[];
-  /** Millrace over Kafka Streams, round by round. */
-  readonly ratios: Row;
+  /** Millrace over Kafka Streams, round by round: with more threads first, the standard last. */
+  readonly ratios: readonly Row[];
   /** Millrace's CPU over the bare loop's; undefined where it did not run. */
   readonly overBareLoop: Spread | undefined;
 }
@@ -42,38 +42,51 @@ const TABLE_STYLE = {
   chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
 };
 
-const ROWS = [
-  { name: "Millrace", contender: "millrace", variant: undefined },
-  { name: "Kafka Streams", contender: "kafka-streams", variant: undefined },
-  { name: "Kafka Streams, linger.ms=0", contender: "kafka-streams", variant: "linger.ms=0" },
-  { name: "bare loop", contender: "bare-loop", variant: undefined },
+const NAMES = [
+  ["millrace", "Millrace"],
+  ["kafka-streams", "Kafka Streams"],
+  ["bare-loop", "bare loop"],
 ] as const;
 
 /** What the contenders reached under one guarantee; undefined when nothing of it was measured. */
 export function comparison(runs: readonly RunLine[], guarantee: Guarantee): Comparison | undefined {
-  const those = runs.filter((run) => run.guarantee === guarantee);
+  const those = runs.filter((run) => run.guarantee === guarantee && COLUMNS.some(({ part }) => part === run.part));
   const columns = COLUMNS.filter(({ part }) => those.some((run) => run.part === part));
   if (columns.length === 0) return undefined;
-  const rows = ROWS.map(({ name, contender, variant }) => {
-    const own = those.filter((run) => run.contender === contender && run.variant === variant);
-    return { name, cells: columns.map((column) => inWords(spreadOf(figures(own, column)), column.digits)) };
-  });
-  const of = (contender: string, column: Column) =>
-    those.filter((run) => run.contender === contender && run.variant === undefined && run.part === column.part);
-  const ratio = (column: Column, against: string): Spread | undefined =>
-    spreadOf(
-      of("millrace", column).map((run) => run.figures[column.figure]! / other(of(against, column), run, column)),
-    );
+  const of = (contender: string, variant: string | undefined): RunLine[] =>
+    those.filter((run) => run.contender === contender && run.variant === variant);
+  const rows = NAMES.flatMap(([contender, name]) =>
+    variantsOf(those, contender).map((variant) => {
+      const own = of(contender, variant);
+      const cells = columns.map((column) => inWords(spreadOf(figures(own, column)), column.digits));
+      return { name: variant === undefined ? name : `${name}, ${variant}`, cells };
+    }),
+  );
+  const ratio = (column: Column, against: string, variant?: string): Spread | undefined => {
+    const others = of(against, undefined).filter(({ part }) => part === column.part);
+    const own = of("millrace", variant).filter(({ part }) => part === column.part);
+    return spreadOf(own.map((run) => run.figures[column.figure]! / other(others, run, column)));
+  };
   return {
     guarantee,
     columns,
-    rows: rows.filter(({ cells }) => cells.some((cell) => cell !== "")),
-    ratios: {
-      name: "Millrace / Kafka Streams",
-      cells: columns.map((column) => inWords(ratio(column, "kafka-streams"), 2, "×")),
-    },
+    rows,
+    ratios: variantsOf(those, "millrace")
+      .reverse()
+      .map((variant) => ({
+        name: `Millrace${variant === undefined ? "" : `, ${variant}`} / Kafka Streams`,
+        cells: columns.map((column) => inWords(ratio(column, "kafka-streams", variant), 2, "×")),
+      })),
     overBareLoop: columns[1] === undefined ? undefined : ratio(COLUMNS[1] as Column, "bare-loop"),
   };
+}
+
+/** As itself first. */
+function variantsOf(runs: readonly RunLine[], contender: string): (string | undefined)[] {
+  const own = runs.filter((run) => run.contender === contender);
+  const named = new Set(own.flatMap(({ variant }) => (variant === undefined ? [] : [variant])));
+  const inOrder = [...named].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  return own.some(({ variant }) => variant === undefined) ? [undefined, ...inOrder] : inOrder;
 }
 
 /** The same figure of the same round. */
@@ -100,10 +113,10 @@ export function noisyRuns(runs: readonly RunLine[]): string | undefined {
   return `${noisy} of ${runs.length} runs were noisy: something else used the CPU. Their figures are worth little.`;
 }
 
-/** For the terminal: the median of the rounds, with the least and the most; its last line are the ratios. */
+/** For the terminal: the median of the rounds, with the least and the most; its last lines are the ratios. */
 export function printed({ guarantee, columns, rows, ratios, overBareLoop }: Comparison): string {
   const table = new Table({ head: [shortName(guarantee), ...columns.map(({ title }) => title)], ...TABLE_STYLE });
-  for (const { name, cells } of [...rows, ratios]) table.push([name, ...cells]);
+  for (const { name, cells } of [...rows, ...ratios]) table.push([name, ...cells]);
   const limit = overBareLoop === undefined ? "" : `CPU over the bare loop: ${inWords(overBareLoop, 2, "×")}\n`;
   return `${limit}${table.toString()}`;
 }

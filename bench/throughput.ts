@@ -1,13 +1,5 @@
-import { type Bench, COMMITTED_TIMEOUT_MS, endWell, round2, shortName } from "./bench.js";
-import {
-  bareLoop,
-  type Contender,
-  type Guarantee,
-  Job,
-  type JobOptions,
-  kafkaStreams,
-  millrace,
-} from "./contenders.js";
+import { type Bench, COMMITTED_TIMEOUT_MS, type Entrant, endWell, entrants, round2, shortName } from "./bench.js";
+import { bareLoop, type Contender, type Guarantee, Job, type JobOptions, kafkaStreams } from "./contenders.js";
 import { calibrationMs, NoiseMeter } from "./machine.js";
 import type { Oracle } from "./oracle.js";
 import { writeLoad } from "./purchase-load.js";
@@ -154,30 +146,27 @@ export function inWords({ recordsPerSecond, cpuMicrosPerRecord, peakMb, isNoisy 
 export async function throughput(bench: Bench, load: Load): Promise<void> {
   const { options } = bench;
   for (const guarantee of options.guarantees) {
-    const contenders = [millrace, kafkaStreams, ...(guarantee === "exactly_once" ? [bareLoop] : [])];
+    const all = entrants(bench, [kafkaStreams, ...(guarantee === "exactly_once" ? [bareLoop] : [])]);
     for (let round = 1; round <= options.rounds; round++) {
-      const order = round % 2 === 1 ? contenders : [...contenders].reverse();
-      for (const contender of order) await throughputRun(bench, contender, guarantee, load, round);
+      const order = round % 2 === 1 ? all : [...all].reverse();
+      for (const entrant of order) await throughputRun(bench, entrant, guarantee, load, round);
     }
   }
 }
 
 async function throughputRun(
   bench: Bench,
-  contender: Contender,
+  { contender, threads, label, ...variant }: Entrant,
   guarantee: Guarantee,
   load: Load,
   round: number,
 ): Promise<void> {
-  const threads = bench.threads[contender.name];
   const { rounds } = bench.options;
-  bench.progress.begin(
-    `throughput, ${shortName(guarantee)}, ${round} of ${rounds}, ${contender.label}`,
-    load.oracle.records,
-  );
+  bench.progress.begin(`throughput, ${shortName(guarantee)}, ${round} of ${rounds}, ${label}`, load.oracle.records);
   const { isNoisy, ...figures } = await measureRun(bench, contender, { guarantee, threads, load });
   bench.progress.end(inWords({ isNoisy, ...figures }));
-  bench.results.add({ part: "throughput", guarantee, contender: contender.name, round, threads, figures, isNoisy });
+  const which = { part: "throughput", guarantee, contender: contender.name, ...variant, round, threads } as const;
+  bench.results.add({ ...which, figures, isNoisy });
 }
 
 /** The number of threads with which Kafka Streams is faster here, tried with one run each. */
