@@ -3,6 +3,7 @@ import { AssignerProtocol, Kafka, logLevel } from "kafkajs";
 import { expect, inject, test } from "vitest";
 import { UnavailableError } from "../errors.js";
 import { silentLogger } from "../logger.js";
+import type { GroupMember } from "../transport.js";
 import { transportSuite } from "../transport.suite.js";
 import { KafkaJsTransport } from "./transport.js";
 
@@ -49,6 +50,25 @@ test("closing ends what is waiting: a fetch returns, a join fails, at once", asy
   const after = await connected();
   await after.topics.delete([topic]);
   await after.close();
+});
+
+test("a member that joined alone hears at once of another that starts beside it, long before its heartbeats are due", async () => {
+  const transport = await connected();
+  const groupId = randomUUID();
+  const times = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 30_000, heartbeatIntervalMs: 10_000 };
+  const [first, second] = ["first", "second"].map((groupInstanceId) =>
+    transport.openGroupMember({ groupId, groupInstanceId, ...times }),
+  ) as [GroupMember, GroupMember];
+  const request = { topics: ["purchases"], metadata: new Uint8Array(), assign: () => new Map() };
+  await first.join(request);
+  const startMs = performance.now();
+  const joining = second.join(request);
+  await first.changed();
+  expect(performance.now() - startMs).toBeLessThan(2_000);
+  const generations = await Promise.all([first.join(request), joining]);
+  expect(new Set(generations.map(({ generationId }) => generationId)).size).toBe(1);
+  await Promise.all([first.leave(), second.leave()]);
+  await transport.close();
 });
 
 test("Kafka's own tools can show the group and what it reads", async () => {
