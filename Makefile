@@ -10,8 +10,10 @@ TAG ?= millrace
 export P TAG
 
 # A smaller young generation than Node's 16 MiB: 20 to 30 MB less memory, and no more CPU for it.
+# glibc raises the size from which it maps memory with each buffer that is freed, up to 32 MB, and what is below stays with the process: held at its first
+# value, what fetches and batches took goes back: 15 MB less. Other C libraries do not read it.
 # The shell gives its place to the program, so that a signal reaches it once and its exit code is the target's.
-CLI := exec node --max-semi-space-size=8 dist/apps/purchase/cli.js
+CLI := exec env MALLOC_MMAP_THRESHOLD_=131072 node --max-semi-space-size=8 dist/apps/purchase/cli.js
 BROKERS := export KAFKA_BROKERS="$${KAFKA_BROKERS:-localhost:9092}"
 INSTALLED := node_modules/.package-lock.json
 SOURCES := $(shell find . \( -name '*.ts' -o -name '*.mjs' -o -name '*.css' -o -name '*.html' \) -not -path './node_modules/*' -not -path './dist/*' -not -path './.*/*')

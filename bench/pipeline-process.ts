@@ -7,13 +7,14 @@ const CLI = fileURLToPath(new URL("../dist/apps/purchase/cli.js", import.meta.ur
 
 /** As the Makefile and the image start it. */
 const NODE_FLAGS = ["--max-semi-space-size=8"];
+const NODE_ENVIRONMENT = { MALLOC_MMAP_THRESHOLD_: "131072" };
 
 /** The purchase pipeline as a user runs it: its own process, watched from outside. */
 export class PipelineProcess extends WatchedProcess {
   #port: number | undefined;
 
   constructor(environment: Readonly<Record<string, string>>, command: readonly string[] = PipelineProcess.command()) {
-    super(process.execPath, command, { HTTP_PORT: "0", LOG_FORMAT: "json", ...environment });
+    super(process.execPath, command, { ...NODE_ENVIRONMENT, HTTP_PORT: "0", LOG_FORMAT: "json", ...environment });
   }
 
   /** `nodeFlags`: more of them than those it is started with everywhere. */
