@@ -19,7 +19,7 @@ test("the benchmark runs every part, checks every run, and ends with the ratios"
     { env: { ...process.env, KAFKA_BROKERS: inject("kafkaBrokers").join(",") } },
   );
 
-  expect(stdout.trimEnd().split("\n").at(-2)).toMatch(/Millrace \/ Kafka Streams │ +[\d.]+× +│/);
+  expect(stdout.trimEnd().split("\n").at(-2)).toMatch(/Millrace \/ Kafka Streams +│ +[\d.]+× +│/);
   const { runs } = readResults(results);
   const measured = new Set(runs.map(({ part, contender }) => `${part} ${contender}`));
   expect([...measured].sort()).toEqual([
