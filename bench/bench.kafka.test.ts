@@ -21,6 +21,8 @@ test("the benchmark runs every part, checks every run, and ends with the ratios"
 
   expect(stdout.trimEnd().split("\n").at(-2)).toMatch(/Millrace \/ Kafka Streams +│ +[\d.]+× +│/);
   const { runs } = readResults(results);
+  const withTwoThreads = runs.filter(({ variant, threads }) => variant === "2 threads" && threads === 2);
+  expect(withTwoThreads.map(({ part }) => part).sort()).toEqual(["restore", "throughput"]);
   const measured = new Set(runs.map(({ part, contender }) => `${part} ${contender}`));
   expect([...measured].sort()).toEqual([
     "formats millrace",

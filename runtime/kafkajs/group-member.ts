@@ -17,7 +17,7 @@ const PROTOCOL = "millrace";
 const LEAVE_BUDGET_MS = 2_000;
 /**
  * The first heartbeat after a join; each next one waits twice as long, up to the interval. Instances and threads of one deployment start at about the
- * same time, and whoever has joined alone hears of the others by a heartbeat: two threads were RUNNING after 5.3 s where one was after 1.2.
+ * same time, and whoever has joined alone hears of the others by a heartbeat: two threads were RUNNING after 5.3 s where one was after 1.2, and are after 2.5.
  */
 const FIRST_HEARTBEAT_MS = 100;
 /** The answer only makes an error clearer: it must not hold it up. */
