@@ -178,6 +178,27 @@ describe("a state file opened again", () => {
     expect(grow(150, 450)).toBeLessThan(early * 1.1);
     state.close();
   });
+
+  test("has a longer log while it is restored, which the first commits give back", () => {
+    const state = openTaskState({ file, stores });
+    const logBytes = (): number => statSync(`${file}-wal`).size;
+    const slice = (at: number) =>
+      Array.from({ length: 2_000 }, (_, i) => {
+        const offset = at * 2_000 + i;
+        return { key: Buffer.from(`user-${offset}`), value: Buffer.from('{"sum":1}'), timestampMs: offset, offset };
+      });
+    for (let at = 0; at < 40; at++) state.restore("users", slice(at), (at + 1) * 2_000);
+    expect(logBytes()).toBeGreaterThan(2 * 256 * 8_192);
+    expect(logBytes()).toBeLessThan(2_200 * 8_192);
+
+    // The first one moves the log into the file, the next one begins it anew.
+    for (let number = 1; number <= 2; number++) {
+      table(state).put("ann", { sum: number }, 1);
+      commit(state, number);
+    }
+    expect(logBytes()).toBeLessThanOrEqual(256 * 8_192);
+    state.close();
+  });
 });
 
 describe("a damaged state file is one to wipe and restore", () => {

@@ -158,6 +158,7 @@ class SqliteTaskState implements TaskState {
     const firstOffsets = this.#unwritten;
     const checkpoint = this.#checkpoint;
     if (firstOffsets === undefined || checkpoint === undefined || this.#taken) return;
+    this.#database.sizeLogFor("commits");
     this.#database.transaction(() => {
       for (const layers of this.#stores.values()) {
         this.#writeTaken(layers, firstOffsets[layers.spec.name]);
@@ -188,6 +189,7 @@ class SqliteTaskState implements TaskState {
   ): void {
     const layers = this.#layers(store);
     invariant(layers.buffer.isClean, `store "${store}" is restored while it holds changes of its own`);
+    this.#database.sizeLogFor("restore");
     this.#database.transaction(() => {
       if (layers.kind === "key-value") restoreKeyValueRows(layers.stored, records);
       else {
