@@ -130,9 +130,9 @@ describe("going back to a mark", () => {
     fc.assert(
       fc.property(some, some, fc.array(record, { minLength: 1, maxLength: 8 }), (before, undone, after) => {
         const batch = filled(before);
-        const mark = batch.mark();
+        batch.mark();
         for (const { timestampMs, key, value, headers } of undone) batch.append(timestampMs, key, value, headers);
-        batch.backTo(mark);
+        batch.backToMark();
         expect(batch.count).toBe(before.length);
         for (const { timestampMs, key, value, headers } of after) batch.append(timestampMs, key, value, headers);
         expect(batch.seal()).toEqual(filled([...before, ...after]).seal());

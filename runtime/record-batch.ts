@@ -56,13 +56,6 @@ export interface NewRecord {
   readonly headers: Headers;
 }
 
-/** A place in a batch, to go back to when the record that wrote behind it fails. */
-export interface BatchMark {
-  readonly bytes: number;
-  readonly count: number;
-  readonly maxTimestampMs: number;
-}
-
 /** Records of one partition on their way out, encoded as they are appended. */
 export class RecordBatch {
   #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
@@ -70,6 +63,10 @@ export class RecordBatch {
   #count = 0;
   #baseTimestampMs = 0;
   #maxTimestampMs = -1;
+  // The mark, in fields of the batch: one is set for each record that is put out.
+  #markedEnd: number = BATCH.records;
+  #markedCount = 0;
+  #markedMaxTimestampMs = -1;
   /** The batch with its records compressed: header bytes left free, then the records. */
   #packed: { readonly codec: number; readonly bytes: Buffer } | undefined;
 
@@ -151,16 +148,19 @@ export class RecordBatch {
     this.#count++;
   }
 
-  mark(): BatchMark {
-    return { bytes: this.#end, count: this.#count, maxTimestampMs: this.#maxTimestampMs };
+  /** A place to go back to when the record that wrote behind it fails: the newest counts. */
+  mark(): void {
+    this.#markedEnd = this.#end;
+    this.#markedCount = this.#count;
+    this.#markedMaxTimestampMs = this.#maxTimestampMs;
   }
 
   /** Forgets what was appended since `mark`. */
-  backTo(mark: BatchMark): void {
+  backToMark(): void {
     this.#packed = undefined;
-    this.#end = mark.bytes;
-    this.#count = mark.count;
-    this.#maxTimestampMs = mark.maxTimestampMs;
+    this.#end = this.#markedEnd;
+    this.#count = this.#markedCount;
+    this.#maxTimestampMs = this.#markedMaxTimestampMs;
   }
 
   /** The finished bytes: a view, valid until the next `append` or `seal`. Sealing again stamps anew. */

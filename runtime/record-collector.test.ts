@@ -34,6 +34,19 @@ test("what a failed record sent is taken back, to known and unknown topics alike
   expect(texts(outputs)).toEqual(["good", "after", "good-unplaced"]);
 });
 
+test("all that a failed record sent to one partition is taken back, and all that the one before sent stays", () => {
+  const outputs = collector();
+  for (const text of ["a", "b"]) send(outputs, text);
+  outputs.keep();
+  for (const text of ["c", "d"]) send(outputs, text);
+  outputs.takeBack();
+  outputs.keep();
+  for (const text of ["e", "f"]) send(outputs, text);
+  outputs.keep();
+  outputs.takeBack();
+  expect(texts(outputs)).toEqual(["a", "b", "e", "f"]);
+});
+
 test("a text is put out as its UTF-8, to known and unknown topics alike", () => {
   const outputs = collector();
   for (const destination of [out, unknown]) outputs.send(destination, first, 1, null, "Zoë", []);

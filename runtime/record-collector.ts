@@ -1,8 +1,8 @@
 import type { BytesOrText } from "../serdes/serde.js";
-import { invariant } from "../topology/errors.js";
+import { InvariantError } from "../topology/errors.js";
 import type { ErrorHandler } from "../topology/processor-topology.js";
 import type { Headers } from "../topology/record.js";
-import { type BatchMark, RecordBatch } from "./record-batch.js";
+import { RecordBatch } from "./record-batch.js";
 import type { PartitionBatch } from "./transport.js";
 
 /** Where a record goes: the sink it came from decides what happens when a broker refuses it. */
@@ -40,12 +40,8 @@ interface Lane {
   readonly destination: Destination;
   readonly partition: number;
   readonly batches: RecordBatch[];
-}
-
-interface Undo {
-  readonly lane: Lane;
-  readonly batches: number;
-  readonly mark: BatchMark;
+  /** How many batches `keep` left, the last of which has its mark there; undefined where nothing came since. */
+  kept: number | undefined;
 }
 
 /**
@@ -57,7 +53,8 @@ export class RecordCollector {
   #unplaced: UnplacedRecord[] = [];
   /** A topic that becomes known between two takings stays unplaced until the next: placed records are sent first. */
   readonly #unplacedTopics = new Set<string>();
-  #undo: Undo[] = [];
+  /** That have got something since `keep`. */
+  #touched: Lane[] = [];
   #unplacedKept = 0;
   #bytes = 0;
 
@@ -90,27 +87,29 @@ export class RecordCollector {
       return;
     }
     const partition = choosePartition(partitions);
-    invariant(
-      partition >= 0 && partition < partitions,
-      `partition ${partition} of ${destination.topic} must be one of its ${partitions}`,
-    );
+    // Not by `invariant`, whose text would be put together for every record: 1.2 % of the CPU.
+    if (!(partition >= 0 && partition < partitions)) {
+      throw new InvariantError(`partition ${partition} of ${destination.topic} must be one of its ${partitions}`);
+    }
     this.#append(this.#lane(destination, partition), timestampMs, key, value, headers);
   }
 
   /** The record is done: what it sent stays. */
   keep(): void {
-    if (this.#undo.length > 0) this.#undo.length = 0;
+    for (let at = 0; at < this.#touched.length; at++) this.#touched[at]!.kept = undefined;
+    if (this.#touched.length > 0) this.#touched.length = 0;
     this.#unplacedKept = this.#unplaced.length;
   }
 
   /** The record failed: what it sent since `keep` is gone. */
   takeBack(): void {
-    for (let at = this.#undo.length - 1; at >= 0; at--) {
-      const { lane, batches, mark } = this.#undo[at] as Undo;
-      lane.batches.length = batches;
-      lane.batches[batches - 1]?.backTo(mark);
+    for (const lane of this.#touched) {
+      if (lane.kept === undefined) continue;
+      lane.batches.length = lane.kept;
+      lane.batches.at(-1)?.backToMark();
+      lane.kept = undefined;
     }
-    this.#undo.length = 0;
+    this.#touched.length = 0;
     this.#unplaced.length = this.#unplacedKept;
   }
 
@@ -130,7 +129,7 @@ export class RecordCollector {
     this.#lanes = new Map();
     this.#unplaced = [];
     this.#unplacedTopics.clear();
-    this.#undo = [];
+    this.#touched = [];
     this.#unplacedKept = 0;
     this.#bytes = 0;
     return { batches, unplaced };
@@ -144,7 +143,7 @@ export class RecordCollector {
     }
     let lane = lanes[partition];
     if (lane === undefined) {
-      lane = { destination, partition, batches: [new RecordBatch()] };
+      lane = { destination, partition, batches: [new RecordBatch()], kept: undefined };
       lanes[partition] = lane;
     }
     return lane;
@@ -152,7 +151,11 @@ export class RecordCollector {
 
   #append(lane: Lane, timestampMs: number, key: Uint8Array | null, value: BytesOrText | null, headers: Headers): void {
     const last = lane.batches[lane.batches.length - 1] as RecordBatch;
-    this.#undo.push({ lane, batches: lane.batches.length, mark: last.mark() });
+    if (lane.kept === undefined) {
+      lane.kept = lane.batches.length;
+      last.mark();
+      this.#touched.push(lane);
+    }
     let batch = last;
     if (!last.hasRoomFor(key, value)) {
       batch = new RecordBatch();

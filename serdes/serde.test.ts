@@ -23,6 +23,10 @@ describe("string", () => {
     expect(() => string.deserialize(from(text))).toThrow("not valid UTF-8");
   });
 
+  test("refuses what is no string, which has no UTF-8", () => {
+    expect(() => string.serialize(5 as unknown as string)).toThrow(/serde "string" writes strings, not number/);
+  });
+
   test("accepts a replacement character that is really in the text", () => {
     expect(string.deserialize(from("efbfbd"))).toBe("\ufffd");
   });

@@ -127,7 +127,10 @@ function textOf(bytes: Uint8Array): string {
 /** UTF-8 text. */
 export const string: Serde<string> = {
   name: "string",
-  serialize: (value) => Buffer.from(value, "utf8"),
+  serialize: toText((value) => {
+    if (typeof value !== "string") throw new TypeError(`serde "string" writes strings, not ${typeof value}`);
+    return value;
+  }),
   deserialize: fromText((text) => text),
 };
 

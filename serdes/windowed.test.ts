@@ -39,6 +39,15 @@ describe("windowed", () => {
     expect(serde.deserialize(from("616e6e0000018bcfe74a40"))).toEqual(key);
   });
 
+  test.each([
+    ["Zoë", "5a6fc3ab"],
+    ["€", "e282ac"],
+    ["😀", "f09f9880"],
+    ["\ud800", "efbfbd"],
+  ])("a key that is text, %s, is its UTF-8", (key, bytes) => {
+    expect(hex(serde.serialize({ key, window: { startMs: 1, endMs: 300_001 } }))).toBe(`${bytes}0000000000000001`);
+  });
+
   test("an empty key is a start only", () => {
     expect(serde.deserialize(from("0000000000000000"))).toEqual({ key: "", window: { startMs: 0, endMs: 300_000 } });
     expect(hex(windowedKeyBytes(new Uint8Array(0), 1))).toBe("0000000000000001");

@@ -1,4 +1,4 @@
-import type { Serde } from "./serde.js";
+import { bytesOrText, type Serde } from "./serde.js";
 
 /** Half open: `[startMs, endMs)`, milliseconds since the epoch. */
 export interface Window {
@@ -22,6 +22,15 @@ export function windowedKeyBytes(key: Uint8Array, startMs: number): Buffer {
   return out;
 }
 
+/** As `windowedKeyBytes` of the text's UTF-8, without a Buffer of its own for that. */
+function windowedTextBytes(text: string, startMs: number): Buffer {
+  const length = Buffer.byteLength(text, "utf8");
+  const out = Buffer.allocUnsafe(length + START_BYTES);
+  out.write(text, 0, "utf8");
+  writeStartMs(out, startMs, length);
+  return out;
+}
+
 /** Writes a time as int64 BE without a BigInt, which costs an allocation per record. */
 export function writeStartMs(out: Buffer, startMs: number, at: number): number {
   out.writeInt32BE(Math.floor(startMs / 0x1_0000_0000), at);
@@ -38,10 +47,14 @@ export function readStartMs(bytes: Buffer, at: number): number {
  * @throws RangeError when the bytes are shorter than a window start
  */
 export function windowed<K>(key: Serde<K>, window: { readonly sizeMs: number }): Serde<Windowed<K>> {
+  const writeKey = bytesOrText(key.serialize);
   return {
     name: `windowed(${key.name}, ${window.sizeMs})`,
     prepare: key.prepare,
-    serialize: (value) => windowedKeyBytes(key.serialize(value.key), value.window.startMs),
+    serialize: ({ key, window: { startMs } }) => {
+      const part = writeKey(key);
+      return typeof part === "string" ? windowedTextBytes(part, startMs) : windowedKeyBytes(part, startMs);
+    },
     partitionBytes: (bytes) => bytes.subarray(0, bytes.byteLength - START_BYTES),
     deserialize: (value) => {
       const view = Buffer.from(value.buffer, value.byteOffset, value.byteLength);

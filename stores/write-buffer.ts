@@ -21,8 +21,6 @@ const UNDO_KEPT = 1_024;
 /** Aggregators that answer with a new state and never change one: their rows stay decoded when they are taken. */
 const PURE_AGGREGATORS: ReadonlySet<string> = new Set(["count", "countIf", "sum", "mean", "min", "max"]);
 
-const LONE_SURROGATE = /\p{Surrogate}/gu;
-
 /** As a window store's `changes` has it. */
 type BufferedChange = ReturnType<WindowStore["changes"]> extends IterableIterator<infer Change> ? Change : never;
 
@@ -333,7 +331,7 @@ export class WriteBuffer {
 
   /** UTF-8 has one replacement for every lone surrogate, so strings that differ in nothing else are one key. */
   #wellFormed(name: string): string {
-    return this.#textKeys ? name.replace(LONE_SURROGATE, "\ufffd") : name;
+    return this.#textKeys ? name.toWellFormed() : name;
   }
 
   #addEntry(window: BufferedWindow, name: string, key: unknown, startMs: number): BufferedRow {

@@ -60,9 +60,22 @@ export const JSON_FORMAT: PurchaseFormat = {
 function userWindowText(row: UserWindow): string {
   return (
     `{"window_start":"${row.window_start}","window_end":"${row.window_end}","user_id":${JSON.stringify(row.user_id)},` +
-    `"transaction_count":${row.transaction_count},"late_transaction":${row.late_transaction},"total_amount":${row.total_amount}}`
+    `"transaction_count":${row.transaction_count},"late_transaction":${row.late_transaction},"total_amount":${amountText(row.total_amount)}}`
   );
 }
+
+/** As `String(amount)`: of whole cents two numbers that are quickly printed, where the digits of a double took 0.3 µs. */
+function amountText(amount: number): string {
+  const cents = Math.round(amount * 100);
+  if (cents / 100 !== amount || !(cents >= 0 && cents <= CENTS_PRINTED_MAX)) return String(amount);
+  const whole = Math.floor(cents / 100);
+  const rest = cents - whole * 100;
+  if (rest === 0) return String(whole);
+  return rest % 10 === 0 ? `${whole}.${rest / 10}` : `${whole}.${rest < 10 ? "0" : ""}${rest}`;
+}
+
+/** Beyond them doubles are further apart than some cents, and `String` has an exponent at last. */
+const CENTS_PRINTED_MAX = 1e12;
 
 /**
  * The purchase as it came, with three fields at its end. Put into the text, not parsed and printed again: a number in a
