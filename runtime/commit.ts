@@ -1,11 +1,13 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
+import type { TakenRows } from "../stores/taken-rows.js";
 import type { ProcessingGuarantee } from "./config.js";
-import { BatchList, type Delivered, deliver, type RefusedRecord } from "./delivery.js";
+import { type Delivered, deliver, type RefusedRecord } from "./delivery.js";
 import type { ErrorHandlers } from "./error-handling.js";
 import { FatalError, UnavailableError } from "./errors.js";
 import type { TopicNames } from "./internal-topics.js";
 import type { Logger } from "./logger.js";
 import { Outputs } from "./outputs.js";
+import { BATCH_BYTES_MAX, RecordBatch } from "./record-batch.js";
 import type { OutputBatch } from "./record-collector.js";
 import type { StreamTask, TaskCommit } from "./task.js";
 import type { ThreadClock } from "./thread-clock.js";
@@ -136,12 +138,8 @@ export class Committer {
     for (const { task, changes } of commits) {
       for (const { store, rows } of changes) {
         if (task.subTopology.stores.find(({ name }) => name === store)?.changelog === false) continue;
-        const list = new BatchList();
-        for (let at = 0; at < rows.length; at++) {
-          list.append(rows.timestampMs(at), rows.changelogKey(at), rows.value(at));
-        }
         const topic = this.#options.names.changelog(store);
-        for (const batch of list.batches) batches.push({ topic, partition: task.partition, batch, task, store });
+        for (const batch of batchesOf(rows)) batches.push({ topic, partition: task.partition, batch, task, store });
       }
     }
     return batches;
@@ -162,6 +160,23 @@ export class Committer {
       metrics.counter("bytes_produced_total", { topic }).value += batch.batch.sizeBytes;
     }
   }
+}
+
+/** One row after the other into as few batches as the limits allow. */
+function batchesOf(rows: TakenRows): RecordBatch[] {
+  const batches: RecordBatch[] = [];
+  let last: RecordBatch | undefined;
+  for (let at = 0; at < rows.length; at++) {
+    const keyStart = rows.keyStart(at);
+    const keyEnd = rows.keyEnd(at);
+    const valueEnd = rows.valueEnd(at);
+    if (last === undefined || !last.hasRoom(Math.max(keyEnd, valueEnd) - keyStart)) {
+      last = new RecordBatch(Math.min(rows.byteLength + rows.length * RECORD_BYTES_MORE, BATCH_BYTES_MAX));
+      batches.push(last);
+    }
+    last.appendSpan(rows.timestampMs(at), rows.bytes, keyStart, keyEnd, valueEnd);
+  }
+  return batches;
 }
 
 /** The first's result. Throws only when both have come to their end: what is still under way must not meet an abort. */
@@ -206,6 +221,8 @@ function rangesOf(delivered: readonly Delivered<ChangelogBatch>[]): ChangelogRan
   return ranges;
 }
 
+/** What a changelog record takes beside its key and value, mostly: lengths, a time and a count, as varints. */
+const RECORD_BYTES_MORE = 16;
 const KEY_BYTES_SHOWN = 64;
 
 function keyText(key: Uint8Array | null): string {

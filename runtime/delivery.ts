@@ -82,17 +82,3 @@ export function batchOf(records: readonly NewRecord[]): RecordBatch {
   for (const { timestampMs, key, value, headers } of records) batch.append(timestampMs, key, value, headers);
   return batch;
 }
-
-/** One record after the other into as few batches as the limits allow. */
-export class BatchList {
-  readonly batches: RecordBatch[] = [];
-
-  append(timestampMs: number, key: Uint8Array | null, value: Uint8Array | null): void {
-    let last = this.batches[this.batches.length - 1];
-    if (last === undefined || !last.hasRoomFor(key, value)) {
-      last = new RecordBatch();
-      this.batches.push(last);
-    }
-    last.append(timestampMs, key, value, []);
-  }
-}

@@ -98,6 +98,24 @@ describe("records", () => {
     );
   });
 
+  test("appended where they lie in other bytes are the same as by views of them", () => {
+    const part = fc.uint8Array({ maxLength: 300 });
+    const row = fc.record({ before: part, key: part, value: fc.option(part), timestampMs: fc.integer({ min: 0 }) });
+    fc.assert(
+      fc.property(fc.array(row, { maxLength: 20 }), fc.nat(10_000), (rows, bytesExpected) => {
+        const spans = new RecordBatch(bytesExpected);
+        const views = new RecordBatch();
+        for (const { before, key, value, timestampMs } of rows) {
+          const source = Buffer.concat([before, key, value ?? Buffer.from("no value")]);
+          const keyEnd = before.length + key.length;
+          spans.appendSpan(timestampMs, source, before.length, keyEnd, value === null ? -1 : keyEnd + value.length);
+          views.append(timestampMs, key, value, []);
+        }
+        expect(spans.seal()).toEqual(views.seal());
+      }),
+    );
+  });
+
   test("are copied by append: what the caller does to its buffers later does not show", () => {
     const value = Buffer.from("before");
     const batch = filled([{ timestampMs: 1, key: value, value, headers: [["h", value]] }]);

@@ -35,10 +35,14 @@ export const ATTRIBUTE = { codecMask: 0x07, logAppendTime: 0x08, transactional: 
 export const BATCH_BYTES_MAX = 400_000;
 export const BATCH_RECORDS_MAX = 5_000;
 
+/** What a record may take beside its key and value. */
+const RECORD_OVERHEAD_BYTES = 64;
+
 const NO_PRODUCER = -1n;
 const INITIAL_BYTES = 4_096;
 /** A UTF-16 unit is at most so many bytes of UTF-8. */
 const UNIT_BYTES_MAX = 3;
+const SPAN_BYTES_COPIED_MAX = 128;
 
 /** The identity that a batch is stamped with when it is sent. */
 export interface ProducerStamp {
@@ -58,7 +62,7 @@ export interface NewRecord {
 
 /** Records of one partition on their way out, encoded as they are appended. */
 export class RecordBatch {
-  #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
+  #bytes: Buffer;
   #end: number = BATCH.records;
   #count = 0;
   #baseTimestampMs = 0;
@@ -69,6 +73,11 @@ export class RecordBatch {
   #markedMaxTimestampMs = -1;
   /** The batch with its records compressed: header bytes left free, then the records. */
   #packed: { readonly codec: number; readonly bytes: Buffer } | undefined;
+
+  /** `bytesExpected`: it grows beyond them, at the price of a copy. */
+  constructor(bytesExpected = INITIAL_BYTES) {
+    this.#bytes = Buffer.allocUnsafe(Math.max(INITIAL_BYTES, Math.ceil(bytesExpected)));
+  }
 
   get count(): number {
     return this.#count;
@@ -101,31 +110,23 @@ export class RecordBatch {
 
   /** False when the batch should be closed first; an empty batch takes any record, however large. Of a text, that it may be all of ASCII is not relied upon. */
   hasRoomFor(key: Uint8Array | null, value: BytesOrText | null): boolean {
-    if (this.#count === 0) return true;
     const valueBytes = typeof value === "string" ? value.length * UNIT_BYTES_MAX : (value?.byteLength ?? 0);
-    const bytes = this.#end + (key?.byteLength ?? 0) + valueBytes + 64;
-    return this.#count < BATCH_RECORDS_MAX && bytes <= BATCH_BYTES_MAX;
+    return this.hasRoom((key?.byteLength ?? 0) + valueBytes);
+  }
+
+  /** As `hasRoomFor` a key and a value of so many bytes. */
+  hasRoom(bytes: number): boolean {
+    if (this.#count === 0) return true;
+    return this.#count < BATCH_RECORDS_MAX && this.#end + bytes + RECORD_OVERHEAD_BYTES <= BATCH_BYTES_MAX;
   }
 
   append(timestampMs: number, key: Uint8Array | null, value: BytesOrText | null, headers: Headers): void {
-    const delta = this.#count === 0 ? 0 : timestampMs - this.#baseTimestampMs;
     const keyLength = key === null ? -1 : key.byteLength;
     // A text is taken for ASCII, as most are.
     const valueLength = value === null ? -1 : typeof value === "string" ? value.length : value.byteLength;
-    const bodyLength =
-      1 +
-      varlongSize(delta) +
-      varintSize(this.#count) +
-      fieldSize(keyLength) +
-      fieldSize(valueLength) +
-      headersSize(headers);
-    this.#packed = undefined;
-    this.#reserve(bodyLength + 5 + (typeof value === "string" ? (UNIT_BYTES_MAX - 1) * value.length : 0));
+    const room = typeof value === "string" ? (UNIT_BYTES_MAX - 1) * value.length : 0;
+    let at = this.#begin(timestampMs, keyLength, valueLength, headersSize(headers), room);
     const out = this.#bytes;
-    let at = writeVarint(out, bodyLength, this.#end);
-    out[at++] = 0;
-    at = writeVarlong(out, delta, at);
-    at = writeVarint(out, this.#count, at);
     at = writeField(out, key, at);
     if (typeof value === "string") {
       at = writeVarint(out, valueLength, at);
@@ -141,10 +142,39 @@ export class RecordBatch {
       at = writeField(out, Buffer.from(name, "utf8"), at);
       at = writeField(out, header, at);
     }
-    // Only now: an append that threw above, on a header that is none, has left no trace.
+    this.#finish(timestampMs, at);
+  }
+
+  /** A record without headers whose key and value lie one behind the other in `source`, as `append` of two views of it: 0.4 µs less. A negative end is no value. */
+  appendSpan(timestampMs: number, source: Uint8Array, keyStart: number, keyEnd: number, valueEnd: number): void {
+    const valueLength = valueEnd < 0 ? -1 : valueEnd - keyEnd;
+    let at = this.#begin(timestampMs, keyEnd - keyStart, valueLength, 1, 0);
+    const out = this.#bytes;
+    at = copySpan(out, source, keyStart, keyEnd, writeVarint(out, keyEnd - keyStart, at));
+    at = writeVarint(out, valueLength, at);
+    if (valueLength > 0) at = copySpan(out, source, keyEnd, valueEnd, at);
+    this.#finish(timestampMs, writeVarint(out, 0, at));
+  }
+
+  /** Writes what comes before a record's key, and returns where that begins: with room for all of it, and for `moreBytes`. */
+  #begin(timestampMs: number, keyLength: number, valueLength: number, headersBytes: number, moreBytes: number): number {
+    const delta = this.#count === 0 ? 0 : timestampMs - this.#baseTimestampMs;
+    const bodyLength =
+      1 + varlongSize(delta) + varintSize(this.#count) + fieldSize(keyLength) + fieldSize(valueLength) + headersBytes;
+    this.#packed = undefined;
+    this.#reserve(bodyLength + 5 + moreBytes);
+    const out = this.#bytes;
+    let at = writeVarint(out, bodyLength, this.#end);
+    out[at++] = 0;
+    at = writeVarlong(out, delta, at);
+    return writeVarint(out, this.#count, at);
+  }
+
+  /** Only now: an append that threw before, on a header that is none, has left no trace. */
+  #finish(timestampMs: number, end: number): void {
     if (this.#count === 0) this.#baseTimestampMs = timestampMs;
     if (timestampMs > this.#maxTimestampMs) this.#maxTimestampMs = timestampMs;
-    this.#end = at;
+    this.#end = end;
     this.#count++;
   }
 
@@ -273,6 +303,13 @@ function writeField(out: Buffer, bytes: Uint8Array | null, at: number): number {
   const start = writeVarint(out, bytes.byteLength, at);
   out.set(bytes, start);
   return start + bytes.byteLength;
+}
+
+/** Short ones byte by byte: a view of them takes longer. */
+function copySpan(out: Buffer, source: Uint8Array, start: number, end: number, at: number): number {
+  if (end - start > SPAN_BYTES_COPIED_MAX) out.set(source.subarray(start, end), at);
+  else for (let from = start, to = at; from < end; from++, to++) out[to] = source[from]!;
+  return at + end - start;
 }
 
 function headersSize(headers: readonly Header[]): number {

@@ -11,6 +11,7 @@ export const NO_ROW: HeldRow = { value: null, timestampMs: -1 };
 
 /** The rows of one window start, by the name of their key. */
 export class BufferedWindow {
+  readonly startMs: number;
   readonly rows = new Map<string, BufferedRow>();
   /**
    * Every row that the window has is here, so that a row not found is not there, and SQLite need not be asked. True from
@@ -19,7 +20,8 @@ export class BufferedWindow {
    */
   isComplete: boolean;
 
-  constructor(isComplete: boolean) {
+  constructor(startMs: number, isComplete: boolean) {
+    this.startMs = startMs;
     this.isComplete = isComplete;
   }
 }
@@ -27,7 +29,8 @@ export class BufferedWindow {
 /** All that is known about one row, in one object, so that the hot path looks into one map once. */
 export class BufferedRow {
   readonly key: unknown;
-  readonly startMs: number;
+  /** And not its start: a time of its own would be one more object in each row. */
+  readonly window: BufferedWindow;
   /** The row now, a live object; undefined = not decoded or not read yet. */
   row: HeldRow | undefined = undefined;
   /** Changed since the last taking. */
@@ -43,9 +46,13 @@ export class BufferedRow {
   /** Read or written since the last sweep of the cache. */
   touched = true;
 
-  constructor(key: unknown, startMs: number) {
+  constructor(key: unknown, window: BufferedWindow) {
     this.key = key;
-    this.startMs = startMs;
+    this.window = window;
+  }
+
+  get startMs(): number {
+    return this.window.startMs;
   }
 }
 

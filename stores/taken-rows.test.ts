@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { TakenRows } from "./taken-rows.js";
 
 test("keys and values come back as the UTF-8 of their text or as their bytes, with a window's start behind the key", () => {
-  const rows = new TakenRows("window", 0);
+  const rows = new TakenRows("window", { rows: 0, bytes: 0 });
   rows.append("Zoë", 0x1_0000_0001, '{"sum":3}', 7);
   rows.append(Buffer.from([0xff, 0x00]), 0, Buffer.from([0x80]), 8);
 
@@ -18,7 +18,7 @@ test("keys and values come back as the UTF-8 of their text or as their bytes, wi
 });
 
 test("an empty value is there, a deleted one is not", () => {
-  const rows = new TakenRows("key-value", 0);
+  const rows = new TakenRows("key-value", { rows: 0, bytes: 0 });
   rows.append("a", 0, "", 1);
   rows.append("b", 0, null, 2);
 
@@ -27,7 +27,7 @@ test("an empty value is there, a deleted one is not", () => {
 });
 
 test("it grows beyond what was expected, and a lone surrogate is the replacement character of UTF-8", () => {
-  const rows = new TakenRows("key-value", 1);
+  const rows = new TakenRows("key-value", { rows: 1, bytes: 1 });
   for (let i = 0; i < 1_000; i++) rows.append(`key-${i}`, 0, "€".repeat(i), i);
   rows.append("\ud800", 0, "", 0);
 
@@ -37,7 +37,7 @@ test("it grows beyond what was expected, and a lone surrogate is the replacement
 });
 
 test("a copied row does not change with the buffer", () => {
-  const rows = new TakenRows("key-value", 0);
+  const rows = new TakenRows("key-value", { rows: 0, bytes: 0 });
   rows.append("a", 0, "one", 1);
   const copied = rows.copiedRow(0);
   rows.value(0)?.fill(0);
@@ -46,8 +46,8 @@ test("a copied row does not change with the buffer", () => {
 });
 
 test("keys compare by their bytes, of one taking and of two", () => {
-  const one = new TakenRows("window", 0);
-  const other = new TakenRows("window", 0);
+  const one = new TakenRows("window", { rows: 0, bytes: 0 });
+  const other = new TakenRows("window", { rows: 0, bytes: 0 });
   one.append("b", 1, "", 0);
   one.append("bb", 0, "", 0);
   other.append("b", 0, "", 0);

@@ -165,21 +165,27 @@ export class WriteBuffer {
   /** Changed rows in the order of their first change; a row that was not there before and is not now has not changed. */
   *changes(): IterableIterator<BufferedChange> {
     for (const entry of this.#dirty) {
+      if (this.#isStillAbsent(entry)) continue;
       const now = entry.row ?? NO_ROW;
       const before = this.#rowBefore(entry);
-      if (now.value === null && before.value === null) continue;
       yield [entry.key, entry.startMs, rowOf(now), rowOf(before), now.timestampMs];
     }
   }
 
+  /** Of a changed row. */
+  #isStillAbsent(entry: BufferedRow): boolean {
+    return (entry.row ?? NO_ROW).value === null && this.#rowBefore(entry).value === null;
+  }
+
   /** Serializes the changed rows. Changes nothing, so that a value its serde refuses leaves every store as it was. */
   encode(): EncodedChanges {
-    const rows: BufferedRow[] = [];
-    const taken = new TakenRows(this.#spec.kind, this.#dirty.length * this.#takenRowBytes * TAKEN_ROOM);
-    for (const entry of this.#dirty) {
+    const rows = this.#dirty.some((entry) => this.#isStillAbsent(entry))
+      ? this.#dirty.filter((entry) => !this.#isStillAbsent(entry))
+      : this.#dirty;
+    const bytes = rows.length * this.#takenRowBytes * TAKEN_ROOM;
+    const taken = new TakenRows(this.#spec.kind, { rows: rows.length, bytes });
+    for (const entry of rows) {
       const { value, timestampMs } = entry.row ?? NO_ROW;
-      if (value === null && this.#rowBefore(entry).value === null) continue;
-      rows.push(entry);
       const encoded = value === null ? null : this.#serialize(entry, value);
       taken.append(this.#keyPart(entry.key), entry.startMs, encoded, timestampMs);
     }
@@ -315,7 +321,7 @@ export class WriteBuffer {
   #windowOf(startMs: number): BufferedWindow {
     let window = this.#windows.get(startMs);
     if (window === undefined) {
-      window = new BufferedWindow(!this.#stored.mayHold(startMs));
+      window = new BufferedWindow(startMs, !this.#stored.mayHold(startMs));
       this.#windows.set(startMs, window);
     }
     this.#lastStartMs = startMs;
@@ -340,9 +346,9 @@ export class WriteBuffer {
     const known = wellFormed === name ? undefined : window.rows.get(wellFormed);
     if (known !== undefined) return known;
     if (this.#cleanBytes() > this.#cacheBytesMax) this.#sweep();
-    const entry = new BufferedRow(key, startMs);
     // The sweep may have dropped the window when its last row went.
     const kept = this.#windowOf(startMs);
+    const entry = new BufferedRow(key, kept);
     if (kept.isComplete) entry.row = NO_ROW;
     kept.rows.set(wellFormed, entry);
     this.#size++;
