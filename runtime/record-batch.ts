@@ -145,7 +145,7 @@ export class RecordBatch {
     this.#finish(timestampMs, at);
   }
 
-  /** A record without headers whose key and value lie one behind the other in `source`, as `append` of two views of it: 0.4 µs less. A negative end is no value. */
+  /** A record without headers whose key and value lie one behind the other in `source`, as `append` of two views of it, without making them. A negative end is no value. */
   appendSpan(timestampMs: number, source: Uint8Array, keyStart: number, keyEnd: number, valueEnd: number): void {
     const valueLength = valueEnd < 0 ? -1 : valueEnd - keyEnd;
     let at = this.#begin(timestampMs, keyEnd - keyStart, valueLength, 1, 0);

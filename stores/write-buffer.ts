@@ -172,7 +172,7 @@ export class WriteBuffer {
     }
   }
 
-  /** Of a changed row. */
+  /** A changed row that was not there before and is not there now. */
   #isStillAbsent(entry: BufferedRow): boolean {
     return (entry.row ?? NO_ROW).value === null && this.#rowBefore(entry).value === null;
   }
