@@ -125,6 +125,9 @@ function faultyTopics(inner: TopicAdmin, send: Send): TopicAdmin {
 class FaultyTransactionalProducer implements TransactionalProducer {
   readonly transactionalId: string;
   #isClosed = false;
+  /** The transaction that is open, or the last one, was sent records: only then is there something to announce. */
+  #hasRecords = false;
+  #announcing: Promise<void> | undefined;
 
   constructor(
     readonly inner: TransactionalProducer,
@@ -134,33 +137,46 @@ class FaultyTransactionalProducer implements TransactionalProducer {
   }
 
   initialize(): Promise<void> {
+    this.#hasRecords = false;
+    this.#announcing = undefined;
     return this.#send("initialize", () => this.inner.initialize());
   }
 
   announce(): void {
-    this.inner.announce();
+    if (!this.#hasRecords) return;
+    this.#announcing ??= this.#send("announce", async () => this.inner.announce());
+    // Whatever comes next throws it.
+    this.#announcing.catch(() => undefined);
   }
 
   begin(): void {
+    this.#hasRecords = false;
     this.inner.begin();
   }
 
-  produce(batches: readonly PartitionBatch[]) {
+  async produce(batches: readonly PartitionBatch[]) {
+    await this.#announcing;
+    this.#hasRecords = true;
     return this.#send(`produce in transaction ${told(batches)}`, () => this.inner.produce(batches));
   }
 
-  sendOffsets(...[group, offsets]: Parameters<TransactionalProducer["sendOffsets"]>): Promise<void> {
+  async sendOffsets(...[group, offsets]: Parameters<TransactionalProducer["sendOffsets"]>): Promise<void> {
+    await this.#announcing;
     const where = offsets.map(({ topic, partition, offset }) => `${topic}-${partition}@${offset}`).join(" ");
     const what = `offsets of generation ${group.generationId} ${where}`;
     return this.#send(what, () => this.inner.sendOffsets(group, offsets), { mayRepeat: true });
   }
 
-  commit(): Promise<void> {
+  async commit(): Promise<void> {
+    await this.#announcing;
+    this.#announcing = undefined;
     const unanswered = (message: string): Error => new AmbiguousCommitError(message);
     return this.#send("commit", () => this.inner.commit(), { unanswered });
   }
 
-  abort(): Promise<void> {
+  async abort(): Promise<void> {
+    await Promise.allSettled([this.#announcing]);
+    this.#announcing = undefined;
     return this.#send("abort", () => this.inner.abort());
   }
 

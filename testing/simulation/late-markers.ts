@@ -17,8 +17,9 @@ export class LateMarkers {
 
   constructor(log: EmbeddedLog, network: Network, share: number) {
     const { transactions } = log;
-    const [append, addOffsets, initialize, end] = [
+    const [append, addPartitions, addOffsets, initialize, end] = [
       transactions.append.bind(transactions),
+      transactions.addPartitions.bind(transactions),
       transactions.addOffsets.bind(transactions),
       transactions.initialize.bind(transactions),
       transactions.end.bind(transactions),
@@ -30,6 +31,10 @@ export class LateMarkers {
     transactions.append = (partition, configs, batch) => {
       touch(batch.readBigInt64BE(BATCH.producerId));
       return append(partition, configs, batch);
+    };
+    transactions.addPartitions = (producer, partitions) => {
+      touch(producer.producerId);
+      addPartitions(producer, partitions);
     };
     transactions.addOffsets = (producer, groupId, offsets) => {
       touch(producer.producerId);
