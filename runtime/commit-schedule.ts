@@ -11,6 +11,12 @@ import type { Wakeup } from "./wakeup.js";
 /** Of the transaction's timeout: one that is announced has long begun and ended when that is over. */
 const ANNOUNCED_SHARE = 0.25;
 
+/**
+ * Of `cacheBytesMax`: what is committed may wait for SQLite in so much memory beside what is not. 32 MiB took 0.65 of the CPU and 0.36 of the memory that no
+ * bound took with 5,000,000 purchases of 1,000,000 users, where commits are long and writes few; 8 took 0.73, 64 a tenth more than 32.
+ */
+const UNWRITTEN_SHARE = 0.5;
+
 /** Says when the tasks commit, and has one commit on its way beside the processing. */
 export class CommitSchedule {
   readonly #committer: Committer;
@@ -67,7 +73,8 @@ export class CommitSchedule {
   tick(group: GroupMetadata | undefined, { isDrained }: { readonly isDrained: boolean }): void {
     if (this.#inFlight !== undefined) return;
     const nowMs = performance.now();
-    this.#tasks.writeCommitted(nowMs, { isDrained });
+    const unwrittenBytesMax = this.#config.cacheBytesMax * UNWRITTEN_SHARE;
+    this.#tasks.writeCommitted(nowMs, { isDrained, unwrittenBytesMax });
     const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
     if (isTime || this.#isFull) this.#start(group);
     else if (isDrained) this.#announce(nowMs);

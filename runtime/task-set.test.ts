@@ -113,7 +113,7 @@ describe("writing what is committed", () => {
   function written(nowMs: number, isDrained: boolean, waiting: readonly Waiting[]): string[] {
     const tasks = new TaskSet();
     for (const task of waiting) tasks.add(task as unknown as StreamTask, { isNew: false });
-    tasks.writeCommitted(nowMs, { isDrained });
+    tasks.writeCommitted(nowMs, { isDrained, unwrittenBytesMax: 100 });
     return waiting.filter((task) => task.written).map(({ id }) => id);
   }
   const ages = () => [new Waiting("0", 300), new Waiting("1", 0), new Waiting("2", 950)];
@@ -134,8 +134,12 @@ describe("writing what is committed", () => {
     expect(written(1_100, true, busy())).toEqual(["1"]);
   });
 
-  test("at once where it is much", () => {
-    expect(written(0, false, [new Waiting("0", 0), new Waiting("1", 0, 3 * 1024 * 1024)])).toEqual(["1"]);
+  test("at once where it is more than may wait, the oldest first and no more of it than that", () => {
+    const sized = (...bytes: readonly number[]) => bytes.map((size, at) => new Waiting(String(at), 10 - at, size));
+    expect(written(10, false, sized(40, 30, 30))).toEqual([]);
+    expect(written(10, false, sized(40, 31, 30))).toEqual(["2"]);
+    expect(written(10, false, sized(90, 60, 30, 50, 70))).toEqual(["1", "2", "3", "4"]);
+    expect(written(10, true, sized(101))).toEqual(["0"]);
   });
 });
 

@@ -11,8 +11,6 @@ const UNWRITTEN_MS_MAX = 2_000;
  * thread's time, and every commit waited for it.
  */
 const UNWRITTEN_DRAINED_MS_MAX = 200;
-/** A task with more than this is written at once. */
-const UNWRITTEN_BYTES_MAX = 2 * 1024 * 1024;
 /** While there is work, a part of the tasks at a time: a write of them all holds everything else up. */
 const WRITTEN_SHARE = 1 / 8;
 
@@ -86,23 +84,31 @@ export class TaskSet {
   }
 
   /**
-   * Writes what is committed to SQLite: all of it where there is nothing to process and nothing to commit, so that readers of the files see it at once;
-   * else what has waited long enough, the oldest first. Not while a commit is on its way.
+   * Writes what is committed to SQLite, the oldest first: all of it where there is nothing to process and nothing to commit, so that readers of the files
+   * see it at once; else what has waited long enough, and whatever is above `unwrittenBytesMax`. Not while a commit is on its way.
    */
-  writeCommitted(nowMs: number, { isDrained }: { readonly isDrained: boolean }): void {
+  writeCommitted(
+    nowMs: number,
+    { isDrained, unwrittenBytesMax }: { readonly isDrained: boolean; readonly unwrittenBytesMax: number },
+  ): void {
     const isQuiet = isDrained && this.dirty.length === 0;
     const waitMs = isQuiet ? 0 : isDrained ? UNWRITTEN_DRAINED_MS_MAX : UNWRITTEN_MS_MAX;
-    const due: { readonly task: StreamTask; readonly sinceMs: number }[] = [];
+    const mostTasks = isQuiet ? this.#tasks.size : Math.ceil(this.#tasks.size * WRITTEN_SHARE);
+    const unwritten: { readonly task: StreamTask; readonly sinceMs: number; readonly bytes: number }[] = [];
+    let leftBytes = 0;
     for (const task of this.#tasks.values()) {
-      const { unwrittenSinceMs } = task;
-      if (unwrittenSinceMs === undefined) continue;
-      const isMuch = task.state.unwrittenBytes > UNWRITTEN_BYTES_MAX;
-      const sinceMs = isMuch ? Number.NEGATIVE_INFINITY : unwrittenSinceMs;
-      if (sinceMs <= nowMs - waitMs) due.push({ task, sinceMs });
+      if (task.unwrittenSinceMs === undefined) continue;
+      const bytes = task.state.unwrittenBytes;
+      unwritten.push({ task, sinceMs: task.unwrittenSinceMs, bytes });
+      leftBytes += bytes;
     }
-    const most = isQuiet ? due.length : Math.ceil(this.#tasks.size * WRITTEN_SHARE);
-    due.sort((a, b) => a.sinceMs - b.sinceMs);
-    for (const { task } of due.slice(0, most)) task.write();
+    unwritten.sort((a, b) => a.sinceMs - b.sinceMs);
+    for (const [place, { task, sinceMs, bytes }] of unwritten.entries()) {
+      const isDue = place < mostTasks && sinceMs <= nowMs - waitMs;
+      if (!isDue && leftBytes <= unwrittenBytesMax) break;
+      task.write();
+      leftBytes -= bytes;
+    }
   }
 
   /** Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. */
