@@ -11,6 +11,8 @@ class Stub {
     readonly id: string,
     public left: number,
     readonly bufferedBytes = 0,
+    /** Of a second input. */
+    readonly otherBytes?: number,
   ) {}
 
   process(recordsMax: number): number {
@@ -22,7 +24,10 @@ class Stub {
   }
 
   get queues() {
-    return [{ topic: "in", partition: Number(this.id), fetchPosition: 7, bufferedBytes: this.bufferedBytes }];
+    const queue = { topic: "in", partition: Number(this.id), fetchPosition: 7, bufferedBytes: this.bufferedBytes };
+    return this.otherBytes === undefined
+      ? [queue]
+      : [queue, { ...queue, topic: "other", bufferedBytes: this.otherBytes }];
   }
 }
 
@@ -83,6 +88,14 @@ describe("taking turns", () => {
 test("the emptiest partition is asked for first, and a full one not at all", () => {
   const tasks = setOf(new Stub("0", 0, 20), new Stub("1", 0, 10), new Stub("2", 0, 30), new Stub("3", 0, 0));
   expect(tasks.fetchPositions(4 * 25).map(({ partition }) => partition)).toEqual([3, 1, 0]);
+});
+
+test("a full buffer gets nothing more, however little a partition holds, unless a task waits for one of its inputs", () => {
+  const filled = [new Stub("0", 0, 70), new Stub("1", 0, 0), new Stub("2", 0, 1)];
+  expect(setOf(...filled).fetchPositions(71)).toEqual([]);
+  expect(setOf(...filled, new Stub("3", 0, 0, 29)).fetchPositions(100)).toEqual([
+    { topic: "in", partition: 3, offset: 7 },
+  ]);
 });
 
 /** What the set asks of a task that has something committed which SQLite has not. */

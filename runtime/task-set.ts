@@ -111,15 +111,19 @@ export class TaskSet {
     }
   }
 
-  /** Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. */
+  /**
+   * Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. Batches
+   * that are larger than a share fill the buffer before every partition has its own; then only who waits for one of several inputs gets more, or it would wait for ever.
+   */
   fetchPositions(bufferedBytesMax: number): FetchPosition[] {
     const tasks = this.all.filter((task) => !this.#unconfirmed.has(task));
-    const queues = tasks.flatMap((task) => task.queues);
+    const queues = tasks.flatMap((task) => task.queues.map((queue) => ({ queue, isOnly: task.queues.length === 1 })));
     const shareBytes = bufferedBytesMax / Math.max(queues.length, 1);
+    const isFull = queues.reduce((bytes, { queue }) => bytes + queue.bufferedBytes, 0) >= bufferedBytesMax;
     return queues
-      .filter((queue) => queue.bufferedBytes < shareBytes)
-      .sort((a, b) => a.bufferedBytes - b.bufferedBytes)
-      .map(({ topic, partition, fetchPosition }) => ({ topic, partition, offset: fetchPosition }));
+      .filter(({ queue, isOnly }) => (isFull ? !isOnly && queue.bufferedBytes === 0 : queue.bufferedBytes < shareBytes))
+      .sort((a, b) => a.queue.bufferedBytes - b.queue.bufferedBytes)
+      .map(({ queue: { topic, partition, fetchPosition } }) => ({ topic, partition, offset: fetchPosition }));
   }
 
   /** Hands an answer to whoever owns the partition now; an answer to another position is of an older time, and the queue ignores it. */
