@@ -113,17 +113,16 @@ export class TaskSet {
 
   /**
    * Where to fetch on: every partition that holds less than its share of the buffer, the emptiest first: an answer may have no room for the last. Batches
-   * that are larger than a share fill the buffer before every partition has its own; then only who waits for one of several inputs gets more, or it would wait for ever.
+   * that are larger than a share fill the buffer before every partition has its own; then only those that hold nothing get more, so that no task waits for another's records.
    */
   fetchPositions(bufferedBytesMax: number): FetchPosition[] {
-    const tasks = this.all.filter((task) => !this.#unconfirmed.has(task));
-    const queues = tasks.flatMap((task) => task.queues.map((queue) => ({ queue, isOnly: task.queues.length === 1 })));
-    const shareBytes = bufferedBytesMax / Math.max(queues.length, 1);
-    const isFull = queues.reduce((bytes, { queue }) => bytes + queue.bufferedBytes, 0) >= bufferedBytesMax;
+    const queues = this.all.filter((task) => !this.#unconfirmed.has(task)).flatMap((task) => task.queues);
+    const isFull = queues.reduce((bytes, queue) => bytes + queue.bufferedBytes, 0) >= bufferedBytesMax;
+    const roomBytes = isFull ? 1 : bufferedBytesMax / Math.max(queues.length, 1);
     return queues
-      .filter(({ queue, isOnly }) => (isFull ? !isOnly && queue.bufferedBytes === 0 : queue.bufferedBytes < shareBytes))
-      .sort((a, b) => a.queue.bufferedBytes - b.queue.bufferedBytes)
-      .map(({ queue: { topic, partition, fetchPosition } }) => ({ topic, partition, offset: fetchPosition }));
+      .filter((queue) => queue.bufferedBytes < roomBytes)
+      .sort((a, b) => a.bufferedBytes - b.bufferedBytes)
+      .map(({ topic, partition, fetchPosition }) => ({ topic, partition, offset: fetchPosition }));
   }
 
   /** Hands an answer to whoever owns the partition now; an answer to another position is of an older time, and the queue ignores it. */
