@@ -125,6 +125,18 @@ function bufferRules(state: () => TaskState): void {
 
     expect(state().bufferedBytes).toBeGreaterThan(9_000_000);
   });
+
+  test("a taking of many rows after one of a single large row reserves no such room for each", () => {
+    const large = { sum: 1, text: "x".repeat(1_000_000) };
+    table(state()).put("large", large, 1);
+    state().take();
+    state().apply(checkpointAt(1), { users: 0 });
+    for (let i = 0; i < 10_000; i++) table(state()).put(`user-${i}`, { sum: i }, 1);
+
+    const users = state().take()[1]!;
+    expect(users.rows).toHaveLength(10_000);
+    expect(users.rows.bytes.length).toBeLessThan(16_000_000);
+  });
 }
 
 function takingRules(state: () => TaskState): void {

@@ -11,6 +11,8 @@ const ROW_OVERHEAD_BYTES = 240;
 const TAKEN_ROW_BYTES = 96;
 /** More than the last taking needed for each row, so that the buffer rarely grows. */
 const TAKEN_ROOM = 1.1;
+/** One large row in the last taking would have the next reserve as much for each of its own: beyond this the buffer grows with what comes. */
+const TAKEN_EXPECTED_BYTES_MAX = 8 * 1024 * 1024;
 /** Every so many puts a value is serialized for its size alone, so that growing values are noticed before a commit. */
 const SIZE_SAMPLE_PUTS = 64;
 /** A sweep looks at every row, and what it forgets may be read again: as often as that is worth it, and no deeper. */
@@ -183,7 +185,7 @@ export class WriteBuffer {
     const rows = this.#dirty.some((entry) => this.#isStillAbsent(entry))
       ? this.#dirty.filter((entry) => !this.#isStillAbsent(entry))
       : this.#dirty;
-    const bytes = rows.length * this.#takenRowBytes * TAKEN_ROOM;
+    const bytes = Math.min(rows.length * this.#takenRowBytes * TAKEN_ROOM, TAKEN_EXPECTED_BYTES_MAX);
     const taken = new TakenRows(this.#spec.kind, { rows: rows.length, bytes });
     for (const entry of rows) {
       const { value, timestampMs } = entry.row ?? NO_ROW;
