@@ -1,7 +1,7 @@
 import type { StreamsMetrics } from "../metrics/metrics.js";
 import { invariant } from "../topology/errors.js";
 import type { FailedRecord } from "../topology/processor-topology.js";
-import { batchOf, type RefusedRecord } from "./delivery.js";
+import type { RefusedRecord } from "./delivery.js";
 import { deadLetterHeaders, decide, type ErrorHandlers, unhandled } from "./error-handling.js";
 import { FatalError, UnavailableError } from "./errors.js";
 import { type NewRecord, RecordBatch } from "./record-batch.js";
@@ -104,7 +104,8 @@ export class Outputs {
       letters.map(({ topic }) => topic),
       { purpose: "Write" },
     );
-    return letters.map(({ topic, partition, record }) => {
+    const lanes = new Map<string, Lane>();
+    for (const { topic, partition, record } of letters) {
       const partitions = this.#directory.partitionCount(topic);
       if (partitions === undefined) {
         throw new FatalError(
@@ -113,8 +114,10 @@ export class Outputs {
         );
       }
       const destination: Destination = { node: DEAD_LETTER_NODE, topic, onError: "fail" };
-      return { destination, topic, partition: Math.max(partition, 0) % partitions, batch: batchOf([record]) };
-    });
+      const choosePartition = (count: number): number => Math.max(partition, 0) % count;
+      append(lanes, { destination, choosePartition, ...record }, partitions);
+    }
+    return [...lanes.values()].flatMap(batchesOf);
   }
 }
 
