@@ -74,6 +74,21 @@ describe("RecordQueue", () => {
     expect(queue.position).toBe(1);
   });
 
+  test("a small part of a large answer does not keep all of it in memory while it waits", () => {
+    const records = batch(0, [1]);
+    const answer = Buffer.alloc(100 * records.length);
+    const part = (at: number): Buffer => {
+      records.copy(answer, at);
+      return answer.subarray(at, at + records.length);
+    };
+    const small = new RecordQueue("in", 0, source(), 0);
+    small.add(fetched(0, part(0)));
+    expect(small.valueBytes?.buffer).not.toBe(answer.buffer);
+    const large = new RecordQueue("in", 0, source(), 0);
+    large.add(fetched(0, records));
+    expect(large.valueBytes?.buffer).toBe(records.buffer);
+  });
+
   test("an answer to another position is of an older time, and ignored", () => {
     const queue = new RecordQueue("in", 0, source(), 10);
     queue.add(fetched(9, batch(9, [1])));

@@ -15,6 +15,9 @@ export type Head = "record" | "failed" | "waiting" | "none";
 /** A record names a schema for its key and one for its value; a serde that asks for more than that never ends. */
 const LOADS_MAX = 4;
 
+/** A part of an answer that is smaller than this share of it is copied: while it waits it would keep all of the answer in memory. */
+const OWN_SHARE = 1 / 64;
+
 /** The event time of a record is negative, no whole number, or too far ahead of the record's own time (protocol 20). */
 export class BadTimestampError extends StreamsError {
   constructor(message: string) {
@@ -117,7 +120,7 @@ export class RecordQueue {
     const next = positionAfter(fetched.records, fetched.offset);
     if (next === fetched.offset) return;
     this.#fetchPosition = next;
-    this.#waiting.push(fetched);
+    this.#waiting.push(withOwnBytes(fetched));
     this.#bufferedBytes += fetchedBytes(fetched);
     if (this.#head === "none") this.advance();
   }
@@ -215,4 +218,11 @@ export class RecordQueue {
     }
     return eventTimeMs;
   }
+}
+
+function withOwnBytes(fetched: FetchedPartition): FetchedPartition {
+  const { records } = fetched;
+  return records.length < records.buffer.byteLength * OWN_SHARE
+    ? { ...fetched, records: Buffer.from(records) }
+    : fetched;
 }
