@@ -217,3 +217,30 @@ test("nothing of an answer may be kept, guessed at or framed", async () => {
     "content-type": "application/json; charset=utf-8",
   });
 });
+
+test("a client that does not read its answer loses its connection, and one that reads slowly does not", async () => {
+  const large = "x".repeat(32_000_000);
+  const handle: HttpRoute["handle"] = (_request, response) => sendJson(response, 200, large);
+  const idleTimeoutMs = 1_000;
+  const route: HttpRoute = { method: "GET", path: "/large", handle };
+  server = await openHttpServer({ host: "127.0.0.1", port: 0, routes: [route], idleTimeoutMs });
+  const received = (waitMs: number, pauses: number): Promise<number> =>
+    new Promise((resolve, reject) => {
+      let bytes = 0;
+      const socket = connect(server.port, "127.0.0.1", () =>
+        socket.write("GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
+      );
+      const pause = (): void => {
+        socket.pause();
+        setTimeout(() => socket.resume(), waitMs);
+      };
+      socket.on("data", (part) => {
+        bytes += part.length;
+        if (pauses-- > 0) pause();
+      });
+      socket.on("close", () => resolve(bytes)).on("error", reject);
+    });
+
+  expect(await received(3_000, 1)).toBeLessThan(large.length);
+  expect(await received(100, 5)).toBeGreaterThan(large.length);
+});

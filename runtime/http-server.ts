@@ -11,6 +11,8 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly token?: string | undefined;
   readonly routes: readonly HttpRoute[];
+  /** After so long without a byte in either direction a connection is closed. Default 90 s, longer than a query may take. */
+  readonly idleTimeoutMs?: number;
 }
 
 export interface HttpServer {
@@ -23,6 +25,8 @@ export interface HttpServer {
 const REQUEST_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 5_000;
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+/** A client that does not read its answer would keep it in memory, and its place among the connections, for ever. */
+const IDLE_TIMEOUT_MS = 90_000;
 /** Of everyone together: open pages, scrapes and programs. The next one waits in the system's queue, then is refused. */
 const CONNECTIONS_MAX = 256;
 const BODY_BYTES_MAX = 64 * 1024;
@@ -43,7 +47,7 @@ const HEADERS = {
  * @throws FatalError HTTP_PORT_IN_USE, HTTP_UNAVAILABLE
  */
 export async function openHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const { host, port, token, routes } = options;
+  const { host, port, token, routes, idleTimeoutMs = IDLE_TIMEOUT_MS } = options;
   const router = new HttpRouter(routes);
   const guard = new HttpGuard({ host, token });
   const server = createServer(
@@ -51,6 +55,7 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     (request, response) => void answer(router, guard, request, response),
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.timeout = idleTimeoutMs;
   server.maxConnections = CONNECTIONS_MAX;
   await listen(server, host, port);
   return { host, port: (server.address() as AddressInfo).port, close: () => closeServer(server) };
