@@ -12,8 +12,8 @@ import type { Wakeup } from "./wakeup.js";
 const ANNOUNCED_SHARE = 0.25;
 
 /**
- * Of `cacheBytesMax`: what is committed may wait for SQLite in so much memory beside what is not. 32 MiB took 0.65 of the CPU and 0.36 of the memory that no
- * bound took with 5,000,000 purchases of 1,000,000 users, where commits are long and writes few; 8 took 0.73, 64 a tenth more than 32.
+ * Of `cacheBytesMax`: what is committed may wait for SQLite in so much memory beside what is not. 32 MiB took 0.65 of the CPU and 0.36 of the memory that one which
+ * did not hold took with 5,000,000 purchases of 1,000,000 users, where commits are long and writes few; 8 took 0.73, 64 a tenth more than 32.
  */
 const UNWRITTEN_SHARE = 0.5;
 

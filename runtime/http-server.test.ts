@@ -224,9 +224,10 @@ test("a client that does not read its answer loses its connection, and one that 
   const idleTimeoutMs = 1_000;
   const route: HttpRoute = { method: "GET", path: "/large", handle };
   server = await openHttpServer({ host: "127.0.0.1", port: 0, routes: [route], idleTimeoutMs });
-  const received = (waitMs: number, pauses: number): Promise<number> =>
+  const received = (waitMs: number, everyBytes: number): Promise<number> =>
     new Promise((resolve, reject) => {
       let bytes = 0;
+      let pausedAt = 0;
       const socket = connect(server.port, "127.0.0.1", () =>
         socket.write("GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
       );
@@ -236,11 +237,14 @@ test("a client that does not read its answer loses its connection, and one that 
       };
       socket.on("data", (part) => {
         bytes += part.length;
-        if (pauses-- > 0) pause();
+        if (bytes - pausedAt < everyBytes) return;
+        pausedAt = bytes;
+        pause();
       });
       socket.on("close", () => resolve(bytes)).on("error", reject);
     });
 
-  expect(await received(3_000, 1)).toBeLessThan(large.length);
-  expect(await received(100, 5)).toBeGreaterThan(large.length);
+  expect(await received(3_000, 10_000_000)).toBeLessThan(large.length);
+  // Sixteen pauses, longer together than a connection may be idle.
+  expect(await received(100, 2_000_000)).toBeGreaterThan(large.length);
 });

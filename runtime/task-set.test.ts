@@ -21,6 +21,10 @@ class Stub {
     return records;
   }
 
+  get queuedBytes(): number {
+    return this.bufferedBytes;
+  }
+
   get queues() {
     return [{ topic: "in", partition: Number(this.id), fetchPosition: 7, bufferedBytes: this.bufferedBytes }];
   }

@@ -117,10 +117,10 @@ export class TaskSet {
    */
   fetchPositions(bufferedBytesMax: number): FetchPosition[] {
     const queues = this.all.filter((task) => !this.#unconfirmed.has(task)).flatMap((task) => task.queues);
-    const isFull = queues.reduce((bytes, queue) => bytes + queue.bufferedBytes, 0) >= bufferedBytesMax;
-    const roomBytes = isFull ? 1 : bufferedBytesMax / Math.max(queues.length, 1);
+    const isFull = this.queuedBytes >= bufferedBytesMax;
+    const shareBytes = bufferedBytesMax / Math.max(queues.length, 1);
     return queues
-      .filter((queue) => queue.bufferedBytes < roomBytes)
+      .filter(({ bufferedBytes }) => (isFull ? bufferedBytes === 0 : bufferedBytes < shareBytes))
       .sort((a, b) => a.bufferedBytes - b.bufferedBytes)
       .map(({ topic, partition, fetchPosition }) => ({ topic, partition, offset: fetchPosition }));
   }
