@@ -75,7 +75,9 @@ export class CommitSchedule {
     const nowMs = performance.now();
     const unwrittenBytesMax = this.#config.cacheBytesMax * UNWRITTEN_SHARE;
     this.#tasks.writeCommitted(nowMs, { isDrained, unwrittenBytesMax });
-    const isTime = isDrained ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
+    // A task that was just opened may not fetch before its first position is committed: with an interval of a second it stood still for it.
+    const isAwaited = isDrained || this.#tasks.hasUnconfirmed;
+    const isTime = isAwaited ? this.#pace.mayBeEarly(nowMs) : this.#pace.isDue(nowMs);
     if (isTime || this.#isFull) this.#start(group);
     else if (isDrained) this.#announce(nowMs);
   }

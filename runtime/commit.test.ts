@@ -169,6 +169,14 @@ test("all tasks of a stream thread commit in one transaction, and none is begun 
   expect(turns).toEqual(widths.flatMap(() => ["begin", "end"]));
 });
 
+// It may not fetch before, and stood still until the interval was over.
+test("the first position of a task that opens after a commit is committed at once", async () => {
+  const app = await counting({ commitIntervalMs: 9_000 });
+  await app.round("x");
+  await app.start("1", new NotingTransport({ log: app.log }));
+  await eventually("all are processed", () => app.processed.length === KEYS.length, 5_000);
+});
+
 // A commit's markers move the positions in a repartition topic, which is something to commit: that has to end.
 test("an application with a repartition topic comes to rest", async () => {
   const app = await counting({

@@ -291,7 +291,8 @@ export class StreamSession {
         }
         this.#tasks.deliver(fetched);
       }
-      this.#fetching.pump(this.#tasks.fetchPositions(this.#config.bufferedBytesMax));
+      const positions = this.#tasks.fetchPositions(this.#config.bufferedBytesMax);
+      this.#fetching.pump(positions, { isPartial: positions.length < this.#tasks.partitionCount });
       this.#maintenance.tick(this.#tasks.all);
       const change = this.#sources.tick();
       if (change !== undefined) throw await this.#leaveForNewTasks(change);

@@ -60,6 +60,18 @@ export class TaskSet {
     for (const task of tasks) this.#unconfirmed.delete(task);
   }
 
+  /** A first position waits for its commit, and its partition until then. */
+  get hasUnconfirmed(): boolean {
+    return this.#unconfirmed.size > 0;
+  }
+
+  /** Partitions that its tasks read, whether they may be fetched or not. */
+  get partitionCount(): number {
+    let count = 0;
+    for (const task of this.#tasks.values()) count += task.queues.length;
+    return count;
+  }
+
   /** Tasks with something to commit. */
   get dirty(): readonly StreamTask[] {
     return this.all.filter((task) => task.isDirty || this.#unconfirmed.has(task));
