@@ -1,14 +1,6 @@
 import type { EncodedRow } from "./sqlite-rows.js";
 import type { TakenRows } from "./taken-rows.js";
 
-/** A row as the buffer holds it: its value is null where there is none. */
-export interface HeldRow {
-  readonly value: unknown;
-  readonly timestampMs: number;
-}
-
-export const NO_ROW: HeldRow = { value: null, timestampMs: -1 };
-
 /** The rows of one window start, by the name of their key. */
 export class BufferedWindow {
   readonly startMs: number;
@@ -26,17 +18,20 @@ export class BufferedWindow {
   }
 }
 
-/** All that is known about one row, in one object, so that the hot path looks into one map once. */
+/**
+ * All that is known about one row, in one object, so that the hot path looks into one map once, and a collection finds few objects: with its value and time in
+ * a pair of their own, and the time as a number too large for a field, a row was five of them, and now it is three with its key and its state.
+ */
 export class BufferedRow {
   readonly key: unknown;
   /** And not its start: a time of its own would be one more object in each row. */
   readonly window: BufferedWindow;
-  /** The row now, a live object; undefined = not decoded or not read yet. */
-  row: HeldRow | undefined = undefined;
+  /** The value now, a live object; null = there is none, undefined = not decoded or not read yet. */
+  value: unknown = undefined;
+  /** The value's time since the window's start. */
+  sinceStartMs = 0;
   /** Changed since the last taking. */
   dirty = false;
-  /** The row before the first of these changes; undefined = not read yet. */
-  before: HeldRow | undefined = undefined;
   /** The taking that froze it last, while SQLite does not have that: a commit on its way, or one that is done and not written. */
   taken: TakenRows | undefined = undefined;
   /** Which of its rows. */
@@ -53,6 +48,16 @@ export class BufferedRow {
 
   get startMs(): number {
     return this.window.startMs;
+  }
+
+  get timestampMs(): number {
+    return this.window.startMs + this.sinceStartMs;
+  }
+
+  set timestampMs(timestampMs: number) {
+    const sinceStartMs = timestampMs - this.window.startMs;
+    // The difference of two large numbers is held as one, in an object of 16 bytes, until it is said to be small.
+    this.sinceStartMs = (sinceStartMs | 0) === sinceStartMs ? sinceStartMs | 0 : sinceStartMs;
   }
 }
 

@@ -1,6 +1,6 @@
 import { type BytesOrText, bytesOrText, string } from "../serdes/serde.js";
 import type { Row, StoreSpec, WindowStore } from "../topology/state-store.js";
-import { BufferedRow, BufferedWindow, byStartAndBytes, byStartAndText, type HeldRow, NO_ROW } from "./buffered-rows.js";
+import { BufferedRow, BufferedWindow, byStartAndBytes, byStartAndText } from "./buffered-rows.js";
 import { UnusableStateError } from "./errors.js";
 import type { EncodedRow, SqliteRows } from "./sqlite-rows.js";
 import { TakenRows } from "./taken-rows.js";
@@ -38,10 +38,6 @@ export interface Expiry {
   readonly expiredBeforeMs: number;
 }
 
-function rowOf(held: HeldRow): Row<unknown> | undefined {
-  return held.value === null ? undefined : held;
-}
-
 /**
  * The rows of one store that are in memory: changed ones, those of a commit in flight, and a bounded cache of what was
  * read or written lately. Values are live objects until they are taken; after that a read decodes a fresh one from the
@@ -64,6 +60,9 @@ export class WriteBuffer {
 
   /** In the order of their first change. */
   #dirty: BufferedRow[] = [];
+  /** What each of them was before that, its value and time as in the row. */
+  #valuesBefore: unknown[] = [];
+  #sinceStartMsBefore: number[] = [];
   #inFlight: BufferedRow[] = [];
   /** Of what was taken and is not committed yet. */
   #takenBytes = 0;
@@ -72,7 +71,8 @@ export class WriteBuffer {
   #takenRowBytes = TAKEN_ROW_BYTES;
 
   readonly #undoRows: BufferedRow[] = [];
-  readonly #undoBefore: (HeldRow | undefined)[] = [];
+  readonly #undoValues: unknown[] = [];
+  readonly #undoSinceStartMs: number[] = [];
   readonly #undoFirst: boolean[] = [];
   #undoLength = 0;
 
@@ -122,30 +122,33 @@ export class WriteBuffer {
   get(key: unknown, startMs: number): Row<unknown> | undefined {
     const entry = this.#entryOf(key, startMs);
     entry.touched = true;
-    const row = entry.row ?? this.#load(entry);
-    return rowOf(row);
+    return this.current(entry);
   }
 
   put(key: unknown, startMs: number, value: unknown, timestampMs: number): void {
     const entry = this.#entryOf(key, startMs);
-    if (this.#puts++ % SIZE_SAMPLE_PUTS === 0 && value !== null) this.#sampleSize(value);
+    if (this.#puts++ % SIZE_SAMPLE_PUTS === 0 && value !== null && value !== undefined) this.#sampleSize(value);
     const at = this.#undoLength++;
     this.#undoRows[at] = entry;
-    this.#undoBefore[at] = entry.row;
+    this.#undoValues[at] = entry.value;
+    this.#undoSinceStartMs[at] = entry.sinceStartMs;
     this.#undoFirst[at] = !entry.dirty;
     if (!entry.dirty) {
       entry.dirty = true;
-      entry.before = entry.row;
       this.#dirty.push(entry);
+      this.#valuesBefore.push(entry.value);
+      this.#sinceStartMsBefore.push(entry.sinceStartMs);
     }
     entry.touched = true;
-    entry.row = { value, timestampMs };
+    entry.value = value ?? null;
+    entry.timestampMs = timestampMs;
   }
 
   keep(): void {
     if (this.#undoLength > UNDO_KEPT) {
       this.#undoRows.length = 0;
-      this.#undoBefore.length = 0;
+      this.#undoValues.length = 0;
+      this.#undoSinceStartMs.length = 0;
       this.#undoFirst.length = 0;
     }
     this.#undoLength = 0;
@@ -154,12 +157,14 @@ export class WriteBuffer {
   takeBack(): void {
     for (let at = this.#undoLength - 1; at >= 0; at--) {
       const entry = this.#undoRows[at]!;
-      entry.row = this.#undoBefore[at];
+      entry.value = this.#undoValues[at];
+      entry.sinceStartMs = this.#undoSinceStartMs[at]!;
       if (this.#undoFirst[at]) {
         entry.dirty = false;
-        entry.before = undefined;
         // Backwards, the first change of a row is always the newest of the list.
         this.#dirty.pop();
+        this.#valuesBefore.pop();
+        this.#sinceStartMsBefore.pop();
       }
     }
     this.keep();
@@ -167,30 +172,29 @@ export class WriteBuffer {
 
   /** Changed rows in the order of their first change; a row that was not there before and is not now has not changed. */
   *changes(): IterableIterator<BufferedChange> {
-    for (const entry of this.#dirty) {
-      if (this.#isStillAbsent(entry)) continue;
-      const now = entry.row ?? NO_ROW;
-      const before = this.#rowBefore(entry);
-      yield [entry.key, entry.startMs, rowOf(now), rowOf(before), now.timestampMs];
+    for (let at = 0; at < this.#dirty.length; at++) {
+      if (this.#isStillAbsent(at)) continue;
+      const entry = this.#dirty[at]!;
+      const before = this.#before(at);
+      yield [entry.key, entry.startMs, this.current(entry), before, entry.timestampMs];
     }
   }
 
   /** A changed row that was not there before and is not there now. */
-  #isStillAbsent(entry: BufferedRow): boolean {
-    return (entry.row ?? NO_ROW).value === null && this.#rowBefore(entry).value === null;
+  #isStillAbsent(at: number): boolean {
+    return this.#dirty[at]!.value === null && this.#before(at) === undefined;
   }
 
   /** Serializes the changed rows. Changes nothing, so that a value its serde refuses leaves every store as it was. */
   encode(): EncodedChanges {
-    const rows = this.#dirty.some((entry) => this.#isStillAbsent(entry))
-      ? this.#dirty.filter((entry) => !this.#isStillAbsent(entry))
+    const rows = this.#dirty.some((_, at) => this.#isStillAbsent(at))
+      ? this.#dirty.filter((_, at) => !this.#isStillAbsent(at))
       : this.#dirty;
     const bytes = Math.min(rows.length * this.#takenRowBytes * TAKEN_ROOM, TAKEN_EXPECTED_BYTES_MAX);
     const taken = new TakenRows(this.#spec.kind, { rows: rows.length, bytes });
     for (const entry of rows) {
-      const { value, timestampMs } = entry.row ?? NO_ROW;
-      const encoded = value === null ? null : this.#serialize(entry, value);
-      taken.append(this.#keyPart(entry.key), entry.startMs, encoded, timestampMs);
+      const encoded = entry.value === null ? null : this.#serialize(entry, entry.value);
+      taken.append(this.#keyPart(entry.key), entry.startMs, encoded, entry.timestampMs);
     }
     return { rows, taken };
   }
@@ -198,19 +202,18 @@ export class WriteBuffer {
   /** What was encoded is in flight now, and the buffer is fresh. */
   freeze({ rows, taken }: EncodedChanges): void {
     this.keep();
-    for (const entry of this.#dirty) {
-      entry.dirty = false;
-      entry.before = undefined;
-    }
+    for (const entry of this.#dirty) entry.dirty = false;
     for (let at = 0; at < rows.length; at++) {
       const entry = rows[at]!;
       if (entry.taken === undefined) this.#inFlight.push(entry);
       entry.taken = taken;
       entry.takenAt = at;
       entry.encoded = undefined;
-      if (!this.#keepsDecoded) entry.row = undefined;
+      if (!this.#keepsDecoded) entry.value = undefined;
     }
     this.#dirty = [];
+    this.#valuesBefore = [];
+    this.#sinceStartMsBefore = [];
     const bytes = rows.length * ROW_OVERHEAD_BYTES + taken.byteLength;
     this.#takenBytes = bytes;
     this.#unwrittenBytes += bytes;
@@ -231,7 +234,7 @@ export class WriteBuffer {
   settle({ liveFromMs, expiredBeforeMs }: Expiry): void {
     for (const entry of this.#inFlight) {
       // One row would keep all of its taking in memory.
-      if (entry.row === undefined) entry.encoded = entry.taken!.copiedRow(entry.takenAt);
+      if (entry.value === undefined) entry.encoded = entry.taken!.copiedRow(entry.takenAt);
       entry.taken = undefined;
     }
     this.#inFlight = [];
@@ -286,8 +289,8 @@ export class WriteBuffer {
 
   /** The row now, as `get` gives it. */
   current(entry: BufferedRow): Row<unknown> | undefined {
-    const row = entry.row ?? this.#load(entry);
-    return rowOf(row);
+    if (entry.value === undefined) this.#load(entry);
+    return entry.value === null ? undefined : { value: entry.value, timestampMs: entry.timestampMs };
   }
 
   encodeKey(key: unknown): Uint8Array {
@@ -352,21 +355,25 @@ export class WriteBuffer {
     // The sweep may have dropped the window when its last row went.
     const kept = this.#windowOf(startMs);
     const entry = new BufferedRow(key, kept);
-    if (kept.isComplete) entry.row = NO_ROW;
+    if (kept.isComplete) entry.value = null;
     kept.rows.set(wellFormed, entry);
     this.#size++;
     return entry;
   }
 
-  #load(entry: BufferedRow): HeldRow {
-    entry.row = this.#held(entry, this.#encoded(entry));
+  #load(entry: BufferedRow): void {
+    const row = this.#decoded(entry);
+    entry.value = row === undefined ? null : row.value;
+    if (row !== undefined) entry.timestampMs = row.timestampMs;
     entry.encoded = undefined;
-    return entry.row;
   }
 
-  #rowBefore(entry: BufferedRow): HeldRow {
-    entry.before ??= this.#held(entry, this.#encoded(entry));
-    return entry.before;
+  /** What a changed row was before the first of its changes. */
+  #before(at: number): Row<unknown> | undefined {
+    const entry = this.#dirty[at]!;
+    const value = this.#valuesBefore[at];
+    if (value === undefined) return this.#decoded(entry);
+    return value === null ? undefined : { value, timestampMs: entry.startMs + this.#sinceStartMsBefore[at]! };
   }
 
   /** As the last taking froze it, or SQLite has it. */
@@ -374,8 +381,9 @@ export class WriteBuffer {
     return taken?.encodedRow(takenAt) ?? encoded ?? this.#stored.read(this.encodeKey(key), startMs);
   }
 
-  #held(entry: BufferedRow, encoded: EncodedRow | undefined): HeldRow {
-    if (encoded === undefined || encoded.value === null) return NO_ROW;
+  #decoded(entry: BufferedRow): Row<unknown> | undefined {
+    const encoded = this.#encoded(entry);
+    if (encoded === undefined || encoded.value === null) return undefined;
     return this.decode(entry.key, { value: encoded.value, timestampMs: encoded.timestampMs });
   }
 
