@@ -56,6 +56,9 @@ export class WriteBuffer {
   readonly #windows = new Map<number, BufferedWindow>();
   #lastStartMs = Number.NaN;
   #lastWindow: BufferedWindow | undefined;
+  /** An aggregate puts the row that it has just got. */
+  #lastName: string | undefined;
+  #lastRow: BufferedRow | undefined;
   #size = 0;
 
   /** In the order of their first change. */
@@ -264,7 +267,7 @@ export class WriteBuffer {
   forgetClean(): void {
     this.#windows.clear();
     this.#size = 0;
-    this.#lastStartMs = Number.NaN;
+    this.#forgetLast();
   }
 
   /** Window starts in memory, in no order. */
@@ -321,7 +324,11 @@ export class WriteBuffer {
       window = this.#windowOf(startMs);
     }
     const name = this.#nameOf(key);
-    return window.rows.get(name) ?? this.#addEntry(window, name, key, startMs);
+    if (name === this.#lastName && this.#lastRow?.window === window) return this.#lastRow;
+    const row = window.rows.get(name) ?? this.#addEntry(window, name, key, startMs);
+    this.#lastName = name;
+    this.#lastRow = row;
+    return row;
   }
 
   #windowOf(startMs: number): BufferedWindow {
@@ -442,6 +449,12 @@ export class WriteBuffer {
 
   #forgetEmpty(): void {
     for (const [startMs, window] of this.#windows) if (window.rows.size === 0) this.#windows.delete(startMs);
+    this.#forgetLast();
+  }
+
+  /** Rows have gone, and it may be one of them. */
+  #forgetLast(): void {
     this.#lastStartMs = Number.NaN;
+    this.#lastRow = undefined;
   }
 }
