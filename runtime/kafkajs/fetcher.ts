@@ -19,6 +19,13 @@ const BATCH_LENGTH_AT = 8;
 const BATCH_OVERHEAD = 12;
 const EMPTY = Buffer.alloc(0);
 
+interface Poll {
+  /** Resolves when it is answered, or has failed. */
+  readonly settled: Promise<void>;
+  /** The end of the call that it was sent for, by `performance.now()`: the broker keeps it no longer. */
+  readonly endMs: number;
+}
+
 interface Answer {
   /** What was asked for, by partition: an answer to another position is thrown away. */
   readonly asked: ReadonlyMap<string, number>;
@@ -32,8 +39,8 @@ interface Answer {
 export class KafkaJsFetcher implements Fetcher {
   readonly #cluster: Cluster;
   readonly #options: FetcherOptions;
-  /** By node id; they resolve when they are answered, or have failed. */
-  readonly #polls = new Map<number, Promise<void>>();
+  /** By node id. */
+  readonly #polls = new Map<number, Poll>();
   /** Answers that were not looked at yet. */
   #answers: Answer[] = [];
   readonly #askAgainAtMs = new Map<string, number>();
@@ -65,7 +72,7 @@ export class KafkaJsFetcher implements Fetcher {
       await this.#startPolls(request, deadline);
       const fetched = this.#take(request.positions);
       if (fetched.length > 0) return fetched;
-      if (this.#polls.size > 0) await this.#nextAnswer(deadline.leftMs + ANSWER_PATIENCE_MS);
+      if (this.#polls.size > 0) await this.#nextAnswer(deadline);
       else await pause(Math.min(deadline.leftMs, NOBODY_MS), this.#cluster.signal);
       const answered = this.#take(request.positions);
       if (answered.length > 0 || deadline.isOver || this.#cluster.signal.aborted) return answered;
@@ -92,12 +99,12 @@ export class KafkaJsFetcher implements Fetcher {
       if (leader === undefined) this.#withoutLeader(position);
       else if (!this.#polls.has(leader)) byNode.set(leader, [...(byNode.get(leader) ?? []), position]);
     }
-    for (const [nodeId, those] of byNode) this.#poll(nodeId, those, request, deadline.leftMs, byNode.size);
+    for (const [nodeId, those] of byNode) this.#poll(nodeId, those, request, deadline, byNode.size);
   }
 
-  #poll(nodeId: number, positions: FetchPosition[], request: FetchRequest, leftMs: number, brokers: number): void {
+  #poll(nodeId: number, positions: FetchPosition[], request: FetchRequest, deadline: Deadline, brokers: number): void {
     const startedMs = performance.now();
-    const maxWaitMs = Math.ceil(leftMs);
+    const maxWaitMs = Math.ceil(deadline.leftMs);
     const wire = fetchRequest({
       readCommitted: this.#options.readCommitted,
       maxWaitMs,
@@ -119,16 +126,21 @@ export class KafkaJsFetcher implements Fetcher {
         for (const position of positions) this.#askLater(position, waitMs);
       },
     );
-    this.#polls.set(nodeId, settled);
+    this.#polls.set(nodeId, { settled, endMs: deadline.endMs });
   }
 
-  /** Resolves when a poll is answered or has failed, or after `waitMs`. */
-  async #nextAnswer(waitMs: number): Promise<void> {
+  /**
+   * Resolves when a poll is answered or has failed, or when the time is over. Only polls that should be answered by then are waited for beyond it: one of an
+   * earlier call, which another broker may keep for half a second, does not hold up a caller who has partitions of this one to add.
+   */
+  async #nextAnswer(deadline: Deadline): Promise<void> {
+    const polls = [...this.#polls.values()];
+    const patienceMs = polls.some(({ endMs }) => endMs <= deadline.endMs) ? ANSWER_PATIENCE_MS : 0;
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, waitMs);
+      timer = setTimeout(resolve, deadline.leftMs + patienceMs);
     });
-    await Promise.race([timeout, ...this.#polls.values()]);
+    await Promise.race([timeout, ...polls.map(({ settled }) => settled)]);
     clearTimeout(timer);
   }
 

@@ -27,14 +27,15 @@ export class Backoff {
 }
 
 export class Deadline {
-  readonly #endMs: number;
+  /** By `performance.now()`. */
+  readonly endMs: number;
 
   constructor(readonly budgetMs: number) {
-    this.#endMs = performance.now() + budgetMs;
+    this.endMs = performance.now() + budgetMs;
   }
 
   get leftMs(): number {
-    return Math.max(0, this.#endMs - performance.now());
+    return Math.max(0, this.endMs - performance.now());
   }
 
   get isOver(): boolean {
