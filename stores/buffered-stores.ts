@@ -62,9 +62,13 @@ export class BufferedWindowStore implements WindowStore {
   *fetch(key: unknown, fromMs: number, toMs: number): IterableIterator<readonly [number, Row<unknown>]> {
     const liveFromMs = Math.max(fromMs, this.#stored.liveFromMs);
     const rows = new Map<number, Row<unknown>>();
-    for (const { startMs, value, timestampMs } of this.#stored.fetch(this.#buffer.encodeKey(key), liveFromMs, toMs)) {
+    for (const { startMs, value, timestampMs } of this.#stored.fetch(
+      this.#buffer.serde.encodeKey(key),
+      liveFromMs,
+      toMs,
+    )) {
       if (this.#buffer.changed(key, startMs) === undefined) {
-        rows.set(startMs, this.#buffer.decode(key, { value, timestampMs }));
+        rows.set(startMs, this.#buffer.serde.decode(key, { value, timestampMs }));
       }
     }
     for (const startMs of this.#buffer.starts()) {
@@ -111,9 +115,9 @@ function* mergeByKey(
       if (row !== undefined) yield [above.entry.key, row];
     } else if (!below.done) {
       const { key: bytes, value, timestampMs } = below.value;
-      const key = buffer.decodeKey(bytes);
+      const key = buffer.serde.decodeKey(bytes);
       below = stored.next();
-      yield [key, buffer.decode(key, { value, timestampMs })];
+      yield [key, buffer.serde.decode(key, { value, timestampMs })];
     }
   }
 }

@@ -1,7 +1,6 @@
-import { type BytesOrText, bytesOrText, string } from "../serdes/serde.js";
 import type { Row, StoreSpec, WindowStore } from "../topology/state-store.js";
 import { BufferedRow, BufferedWindow, byStartAndBytes, byStartAndText } from "./buffered-rows.js";
-import { UnusableStateError } from "./errors.js";
+import { RowSerde } from "./row-serde.js";
 import type { EncodedRow, SqliteRows } from "./sqlite-rows.js";
 import { TakenRows } from "./taken-rows.js";
 
@@ -45,10 +44,9 @@ export interface Expiry {
  * window store whose only window starts at 0.
  */
 export class WriteBuffer {
-  readonly #spec: StoreSpec;
+  readonly serde: RowSerde;
+  readonly #kind: StoreSpec["kind"];
   readonly #stored: SqliteRows;
-  readonly #textKeys: boolean;
-  readonly #writeValue: (value: unknown) => BytesOrText;
   readonly #cacheBytesMax: number;
   /** A row that is changed often would be parsed from its own frozen bytes after each commit. */
   readonly #keepsDecoded: boolean;
@@ -84,11 +82,9 @@ export class WriteBuffer {
   #rowBytes = ROW_OVERHEAD_BYTES;
 
   constructor(spec: StoreSpec, stored: SqliteRows, options: { readonly cacheBytesMax: number }) {
-    this.#spec = spec;
+    this.serde = new RowSerde(spec);
+    this.#kind = spec.kind;
     this.#stored = stored;
-    // Only this serde is known to give different bytes to different strings; behind any other the bytes are the identity.
-    this.#textKeys = spec.key === string;
-    this.#writeValue = bytesOrText(spec.value.serialize);
     this.#cacheBytesMax = options.cacheBytesMax;
     const aggregators = Object.values(spec.fields ?? {});
     this.#keepsDecoded = aggregators.length > 0 && aggregators.every((name) => PURE_AGGREGATORS.has(name));
@@ -119,7 +115,7 @@ export class WriteBuffer {
 
   /** The rows in flight, by start and then by key: so a row's place in SQLite is next to that of the row before (1.9 µs each, 3.2 in any order). */
   inFlight(): readonly BufferedRow[] {
-    return this.#inFlight.sort(this.#textKeys ? byStartAndText : byStartAndBytes);
+    return this.#inFlight.sort(this.serde.hasTextKeys ? byStartAndText : byStartAndBytes);
   }
 
   get(key: unknown, startMs: number): Row<unknown> | undefined {
@@ -194,10 +190,10 @@ export class WriteBuffer {
       ? this.#dirty.filter((_, at) => !this.#isStillAbsent(at))
       : this.#dirty;
     const bytes = Math.min(rows.length * this.#takenRowBytes * TAKEN_ROOM, TAKEN_EXPECTED_BYTES_MAX);
-    const taken = new TakenRows(this.#spec.kind, { rows: rows.length, bytes });
+    const taken = new TakenRows(this.#kind, { rows: rows.length, bytes });
     for (const entry of rows) {
-      const encoded = entry.value === null ? null : this.#serialize(entry, entry.value);
-      taken.append(this.#keyPart(entry.key), entry.startMs, encoded, entry.timestampMs);
+      const encoded = entry.value === null ? null : this.serde.encodeValue(entry.key, entry.value);
+      taken.append(this.serde.keyPart(entry.key), entry.startMs, encoded, entry.timestampMs);
     }
     return { rows, taken };
   }
@@ -279,14 +275,14 @@ export class WriteBuffer {
   overlay(startMs: number): { readonly entry: BufferedRow; readonly key: Buffer }[] {
     const rows: { readonly entry: BufferedRow; readonly key: Buffer }[] = [];
     for (const entry of this.#windows.get(startMs)?.rows.values() ?? []) {
-      if (entry.dirty || entry.taken !== undefined) rows.push({ entry, key: this.#keyBytes(entry) });
+      if (entry.dirty || entry.taken !== undefined) rows.push({ entry, key: this.serde.keyBytes(entry.key) });
     }
     return rows.sort((a, b) => a.key.compare(b.key));
   }
 
   /** The row in memory, if SQLite may not have it as it is now. */
   changed(key: unknown, startMs: number): BufferedRow | undefined {
-    const entry = this.#windows.get(startMs)?.rows.get(this.#wellFormed(this.#nameOf(key)));
+    const entry = this.#windows.get(startMs)?.rows.get(this.serde.wellFormed(this.serde.nameOf(key)));
     return entry !== undefined && (entry.dirty || entry.taken !== undefined) ? entry : undefined;
   }
 
@@ -296,34 +292,12 @@ export class WriteBuffer {
     return entry.value === null ? undefined : { value: entry.value, timestampMs: entry.timestampMs };
   }
 
-  encodeKey(key: unknown): Uint8Array {
-    return this.#spec.key.serialize(key);
-  }
-
-  decodeKey(bytes: Uint8Array): unknown {
-    return this.#spec.key.deserialize(bytes);
-  }
-
-  /** @throws UnusableStateError when the serde does not read what it wrote */
-  decode(key: unknown, encoded: EncodedRow & { readonly value: Uint8Array }): Row<unknown> {
-    try {
-      return { value: this.#spec.value.deserialize(encoded.value), timestampMs: encoded.timestampMs };
-    } catch (error) {
-      const { name, value } = this.#spec;
-      const message =
-        `store "${name}", key ${JSON.stringify(key)}: serde "${value.name}" cannot read the stored value ` +
-        `(${error instanceof Error ? error.message : String(error)}): did the serde change without its name? ` +
-        "Bring the old one back, or give the store a new name";
-      throw new UnusableStateError("STATE_ROW_UNREADABLE", message, { cause: error });
-    }
-  }
-
   #entryOf(key: unknown, startMs: number): BufferedRow {
     let window = this.#lastWindow;
     if (startMs !== this.#lastStartMs || window === undefined) {
       window = this.#windowOf(startMs);
     }
-    const name = this.#nameOf(key);
+    const name = this.serde.nameOf(key);
     if (name === this.#lastName && this.#lastRow?.window === window) return this.#lastRow;
     const row = window.rows.get(name) ?? this.#addEntry(window, name, key, startMs);
     this.#lastName = name;
@@ -342,20 +316,9 @@ export class WriteBuffer {
     return window;
   }
 
-  #nameOf(key: unknown): string {
-    if (this.#textKeys && typeof key === "string") return key;
-    const bytes = this.#spec.key.serialize(key);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
-  }
-
-  /** UTF-8 has one replacement for every lone surrogate, so strings that differ in nothing else are one key. */
-  #wellFormed(name: string): string {
-    return this.#textKeys ? name.toWellFormed() : name;
-  }
-
   #addEntry(window: BufferedWindow, name: string, key: unknown, startMs: number): BufferedRow {
     // Asked here only, where a row is new to the buffer: the hot path finds its row.
-    const wellFormed = this.#wellFormed(name);
+    const wellFormed = this.serde.wellFormed(name);
     const known = wellFormed === name ? undefined : window.rows.get(wellFormed);
     if (known !== undefined) return known;
     if (this.#cleanBytes() > this.#cacheBytesMax) this.#sweep();
@@ -385,38 +348,18 @@ export class WriteBuffer {
 
   /** As the last taking froze it, or SQLite has it. */
   #encoded({ taken, takenAt, encoded, key, startMs }: BufferedRow): EncodedRow | undefined {
-    return taken?.encodedRow(takenAt) ?? encoded ?? this.#stored.read(this.encodeKey(key), startMs);
+    return taken?.encodedRow(takenAt) ?? encoded ?? this.#stored.read(this.serde.encodeKey(key), startMs);
   }
 
   #decoded(entry: BufferedRow): Row<unknown> | undefined {
     const encoded = this.#encoded(entry);
     if (encoded === undefined || encoded.value === null) return undefined;
-    return this.decode(entry.key, { value: encoded.value, timestampMs: encoded.timestampMs });
-  }
-
-  #keyBytes({ key }: BufferedRow): Buffer {
-    const bytes = this.encodeKey(key);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  #keyPart(key: unknown): BytesOrText {
-    return this.#textKeys && typeof key === "string" ? key : this.encodeKey(key);
-  }
-
-  #serialize(entry: BufferedRow, value: unknown): BytesOrText {
-    try {
-      return this.#writeValue(value);
-    } catch (error) {
-      const message =
-        `store "${this.#spec.name}", key ${JSON.stringify(entry.key)}: serde "${this.#spec.value.name}" refuses the value ` +
-        `that an operator put (${error instanceof Error ? error.message : String(error)}): fix the operator or the serde`;
-      throw new UnusableStateError("STATE_ROW_REFUSED", message, { cause: error });
-    }
+    return this.serde.decode(entry.key, { value: encoded.value, timestampMs: encoded.timestampMs });
   }
 
   /** What the serde refuses is refused here as well, early: the record that brought it is still at hand. */
   #sampleSize(value: unknown): void {
-    const bytes = ROW_OVERHEAD_BYTES + this.#spec.value.serialize(value).byteLength;
+    const bytes = ROW_OVERHEAD_BYTES + this.serde.valueSizeBytes(value);
     this.#rowBytes = Math.max(bytes, Math.ceil(this.#rowBytes + (bytes - this.#rowBytes) / 8));
   }
 
