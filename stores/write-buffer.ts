@@ -338,11 +338,15 @@ export class WriteBuffer {
     entry.encoded = undefined;
   }
 
-  /** What a changed row was before the first of its changes. */
+  /** What a changed row was before the first of its changes; read once where nobody had read it by then. */
   #before(at: number): Row<unknown> | undefined {
     const entry = this.#dirty[at]!;
+    if (this.#valuesBefore[at] === undefined) {
+      const row = this.#decoded(entry);
+      this.#valuesBefore[at] = row?.value ?? null;
+      if (row !== undefined) this.#sinceStartMsBefore[at] = row.timestampMs - entry.startMs;
+    }
     const value = this.#valuesBefore[at];
-    if (value === undefined) return this.#decoded(entry);
     return value === null ? undefined : { value, timestampMs: entry.startMs + this.#sinceStartMsBefore[at]! };
   }
 
