@@ -78,3 +78,14 @@ test("an answer that comes after its time is still waited for", async () => {
   setTimeout(() => brokers.answer(0), 150);
   expect((await fetching).map(({ partition }) => partition)).toEqual([0]);
 });
+
+test("a broker that does not answer is waited for once, and not again by each call", async () => {
+  const brokers = new Brokers();
+  const fetcher = fetcherOf(brokers);
+  const request = { positions: [at(0)], maxWaitMs: 20, ...SIZES };
+  expect(await fetcher.fetch(request)).toEqual([]);
+  const beganMs = performance.now();
+  expect(await fetcher.fetch(request)).toEqual([]);
+  expect(performance.now() - beganMs).toBeLessThan(300);
+  expect(brokers.polled(0)).toBe(1);
+});

@@ -130,15 +130,16 @@ export class KafkaJsFetcher implements Fetcher {
   }
 
   /**
-   * Resolves when a poll is answered or has failed, or when the time is over. Only polls that should be answered by then are waited for beyond it: one of an
-   * earlier call, which another broker may keep for half a second, does not hold up a caller who has partitions of this one to add.
+   * Resolves when a poll is answered or has failed, or when the time is over. Only polls that should be answered by then are waited for beyond it, each once: neither
+   * one of an earlier call, which a broker may keep for half a second, nor one of a broker that hangs holds up a caller who has partitions of another to add.
    */
   async #nextAnswer(deadline: Deadline): Promise<void> {
     const polls = [...this.#polls.values()];
-    const patienceMs = polls.some(({ endMs }) => endMs <= deadline.endMs) ? ANSWER_PATIENCE_MS : 0;
+    const due = polls.filter(({ endMs }) => endMs <= deadline.endMs);
+    const untilMs = Math.max(deadline.endMs, ...due.map(({ endMs }) => endMs + ANSWER_PATIENCE_MS));
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, deadline.leftMs + patienceMs);
+      timer = setTimeout(resolve, untilMs - performance.now());
     });
     await Promise.race([timeout, ...polls.map(({ settled }) => settled)]);
     clearTimeout(timer);
