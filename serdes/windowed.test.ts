@@ -44,6 +44,7 @@ describe("windowed", () => {
     ["€", "e282ac"],
     ["😀", "f09f9880"],
     ["\ud800", "efbfbd"],
+    ["a key of more than 24 units", "61206b6579206f66206d6f7265207468616e20323420756e697473"],
   ])("a key that is text, %s, is its UTF-8", (key, bytes) => {
     expect(hex(serde.serialize({ key, window: { startMs: 1, endMs: 300_001 } }))).toBe(`${bytes}0000000000000001`);
   });

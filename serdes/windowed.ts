@@ -1,4 +1,4 @@
-import { bytesOrText, type Serde } from "./serde.js";
+import { bytesOrText, type Serde, writeShortAscii } from "./serde.js";
 
 /** Half open: `[startMs, endMs)`, milliseconds since the epoch. */
 export interface Window {
@@ -16,18 +16,17 @@ const START_BYTES = 8;
 
 /** Key bytes, then the window's start as int64 BE: Kafka Streams' TimeWindowedSerializer. */
 export function windowedKeyBytes(key: Uint8Array, startMs: number): Buffer {
-  const out = Buffer.allocUnsafe(key.byteLength + START_BYTES);
+  const out = Buffer.allocUnsafe(key.length + START_BYTES);
   out.set(key, 0);
-  writeStartMs(out, startMs, key.byteLength);
+  writeStartMs(out, startMs, key.length);
   return out;
 }
 
-/** As `windowedKeyBytes` of the text's UTF-8, without a Buffer of its own for that. */
+/** As `windowedKeyBytes` of the text's UTF-8, mostly without a Buffer of its own for that. */
 function windowedTextBytes(text: string, startMs: number): Buffer {
-  const length = Buffer.byteLength(text, "utf8");
-  const out = Buffer.allocUnsafe(length + START_BYTES);
-  out.write(text, 0, "utf8");
-  writeStartMs(out, startMs, length);
+  const out = Buffer.allocUnsafe(text.length + START_BYTES);
+  if (!writeShortAscii(out, text, 0)) return windowedKeyBytes(Buffer.from(text, "utf8"), startMs);
+  writeStartMs(out, startMs, text.length);
   return out;
 }
 
@@ -55,7 +54,7 @@ export function windowed<K>(key: Serde<K>, window: { readonly sizeMs: number }):
       const part = writeKey(key);
       return typeof part === "string" ? windowedTextBytes(part, startMs) : windowedKeyBytes(part, startMs);
     },
-    partitionBytes: (bytes) => bytes.subarray(0, bytes.byteLength - START_BYTES),
+    partitionBytes: (bytes) => bytes.subarray(0, bytes.length - START_BYTES),
     deserialize: (value) => {
       const view = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       const at = view.byteLength - START_BYTES;
