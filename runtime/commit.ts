@@ -166,12 +166,12 @@ export class Committer {
 function batchesOf(rows: TakenRows): RecordBatch[] {
   const batches: RecordBatch[] = [];
   let last: RecordBatch | undefined;
-  for (let at = 0; at < rows.length; at++) {
+  for (let at = 0; at < rows.end; at = rows.next(at)) {
     const keyStart = rows.keyStart(at);
     const keyEnd = rows.keyEnd(at);
     const valueEnd = rows.valueEnd(at);
     if (last === undefined || !last.hasRoom(Math.max(keyEnd, valueEnd) - keyStart)) {
-      last = new RecordBatch(Math.min(rows.byteLength + rows.length * RECORD_BYTES_MORE, BATCH_BYTES_MAX));
+      last = new RecordBatch(Math.min(rows.end, BATCH_BYTES_MAX));
       batches.push(last);
     }
     last.appendSpan(rows.timestampMs(at), rows.bytes, keyStart, keyEnd, valueEnd);
@@ -221,8 +221,6 @@ function rangesOf(delivered: readonly Delivered<ChangelogBatch>[]): ChangelogRan
   return ranges;
 }
 
-/** What a changelog record takes beside its key and value, mostly: lengths, a time and a count, as varints. */
-const RECORD_BYTES_MORE = 16;
 const KEY_BYTES_SHOWN = 64;
 
 function keyText(key: Uint8Array | null): string {

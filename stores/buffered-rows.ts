@@ -34,7 +34,7 @@ export class BufferedRow {
   dirty = false;
   /** The taking that froze it last, while SQLite does not have that: a commit on its way, or one that is done and not written. */
   taken: TakenRows | undefined = undefined;
-  /** Which of its rows. */
+  /** Its place there. */
   takenAt = -1;
   /** The bytes that SQLite has; undefined = not at hand. */
   encoded: EncodedRow | undefined = undefined;

@@ -28,8 +28,10 @@ export class BufferedKeyValueStore implements KeyValueStore {
     return mergeByKey(this.#buffer, this.#stored.scan(), this.#buffer.overlay(NO_WINDOW_MS));
   }
 
-  *changes(): ReturnType<KeyValueStore["changes"]> {
-    for (const [key, , now, before, timestampMs] of this.#buffer.changes()) yield [key, now, before, timestampMs];
+  forEachChange(visit: Parameters<KeyValueStore["forEachChange"]>[0]): void {
+    this.#buffer.forEachChange((key, _startMs, newValue, oldValue, timestampMs) =>
+      visit(key, newValue, oldValue, timestampMs),
+    );
   }
 }
 
@@ -80,8 +82,8 @@ export class BufferedWindowStore implements WindowStore {
     yield* [...rows].sort(([a], [b]) => a - b);
   }
 
-  changes(): ReturnType<WindowStore["changes"]> {
-    return this.#buffer.changes();
+  forEachChange(visit: Parameters<WindowStore["forEachChange"]>[0]): void {
+    this.#buffer.forEachChange(visit);
   }
 
   expire(beforeMs: number): void {

@@ -49,8 +49,9 @@ interface Segment {
   readonly write: Statement<unknown[]>;
   /** `ROWS_AT_ONCE` of them. */
   readonly writeMany: Statement<unknown[]>;
-  /** The columns of rows that `writeMany` will write. */
-  readonly unwritten: unknown[];
+  /** The columns of rows that `writeMany` will write: one array for all of its calls, each of which SQLite has copied when it returns. */
+  readonly waiting: unknown[];
+  waitingRows: number;
   readonly remove: Statement<unknown[]>;
 }
 
@@ -58,9 +59,23 @@ function keyOf({ isByStart }: Pick<Segment, "isByStart">): string {
   return isByStart ? "w, k" : "k, w";
 }
 
+function writeSoon(segment: Segment, key: Uint8Array, startMs: number, value: Uint8Array, timestampMs: number): void {
+  const { waiting } = segment;
+  const at = segment.waitingRows++ * COLUMNS;
+  waiting[at] = key;
+  waiting[at + 1] = startMs;
+  waiting[at + 2] = value;
+  waiting[at + 3] = timestampMs;
+  if (segment.waitingRows < ROWS_AT_ONCE) return;
+  segment.writeMany.run(waiting);
+  segment.waitingRows = 0;
+}
+
 /** Fewer than make one call of them. */
-function writeWaiting({ unwritten, write }: Segment): void {
-  for (let row = unwritten.splice(0, COLUMNS); row.length > 0; row = unwritten.splice(0, COLUMNS)) write.run(row);
+function writeWaiting(segment: Segment): void {
+  const { waiting, waitingRows, write } = segment;
+  for (let at = 0; at < waitingRows * COLUMNS; at += COLUMNS) write.run(waiting.slice(at, at + COLUMNS));
+  segment.waitingRows = 0;
 }
 
 /** A row of one key, found by `fetch`. */
@@ -155,8 +170,7 @@ export class SqliteWindowStore implements SqliteRows {
       return;
     }
     const segment = known ?? this.#createSegment(startMs, offset);
-    segment.unwritten.push(key, startMs, value, timestampMs);
-    if (segment.unwritten.length === ROWS_AT_ONCE * COLUMNS) segment.writeMany.run(segment.unwritten.splice(0));
+    writeSoon(segment, key, startMs, value, timestampMs);
     segment.known.add(key, startMs);
     this.#reach(startMs);
   }
@@ -190,6 +204,8 @@ export class SqliteWindowStore implements SqliteRows {
     const liveFromMs = this.#takenLiveFromMs;
     for (const segment of this.#segments.values()) {
       writeWaiting(segment);
+      // The views in it would keep the takings whose bytes they show.
+      segment.waiting.fill(undefined);
       if (segment.id * this.#intervalMs < liveFromMs) this.#dropSegment(segment);
     }
     const state = `${this.#takenExpiryMs} ${this.#newestStartMs}`;
@@ -306,7 +322,8 @@ export class SqliteWindowStore implements SqliteRows {
       read: this.#database.prepare(`SELECT v AS value, t AS timestampMs FROM ${table} WHERE k = ? AND w = ?`),
       write: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES ${ROW}`),
       writeMany: this.#database.prepare(`INSERT OR REPLACE INTO ${table} VALUES ${ROWS}`),
-      unwritten: [],
+      waiting: new Array(ROWS_AT_ONCE * COLUMNS).fill(undefined),
+      waitingRows: 0,
       remove: this.#database.prepare(`DELETE FROM ${table} WHERE k = ? AND w = ?`),
     };
     this.#segments.set(noted.id, segment);

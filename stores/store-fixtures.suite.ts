@@ -64,6 +64,15 @@ export function rowCounts(state: TaskState): Readonly<Record<string, number>> {
 export const windows = (state: TaskState, name = "spend") => state.store(name) as WindowStore<string, Total>;
 export const table = (state: TaskState, name = "users") => state.store(name) as KeyValueStore<string, Total>;
 
+/** What `forEachChange` visits. */
+export function changesOf<Change extends readonly unknown[]>(store: {
+  forEachChange(visit: (...change: Change) => void): void;
+}): Change[] {
+  const changes: Change[] = [];
+  store.forEachChange((...change) => changes.push(change));
+  return changes;
+}
+
 export interface StorePlace {
   /** A new, empty place at every call. */
   readonly make: () => string;

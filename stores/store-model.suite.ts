@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { Row } from "../topology/state-store.js";
 import { openTaskState } from "./open-stores.js";
 import {
+  changesOf,
   checkpointAt,
   rowCounts,
   type StorePlace,
@@ -58,10 +59,12 @@ class WindowModel {
       .sort((a, b) => a[1] - b[1] || Buffer.compare(Buffer.from(a[0]), Buffer.from(b[0])));
   }
 
-  changes(): (readonly [string, number, Row<Total> | undefined, Row<Total> | undefined])[] {
+  changes(): (readonly [string, number, Total | null, Total | null])[] {
+    const valueIn = (rows: ReadonlyMap<string, Row<Total>>, name: string): Total | null =>
+      rows.get(name)?.value ?? null;
     return this.changed
-      .map((name) => [keyOf(name)[1], keyOf(name)[0], this.rows.get(name), this.atTaking.get(name)] as const)
-      .filter(([, , now, before]) => now !== undefined || before !== undefined);
+      .map((name) => [keyOf(name)[1], keyOf(name)[0], valueIn(this.rows, name), valueIn(this.atTaking, name)] as const)
+      .filter(([, , now, before]) => now !== null || before !== null);
   }
 
   keep(): void {
@@ -170,14 +173,14 @@ class ModelRun {
     else if (kind === "apply") this.#apply();
     else if (kind === "crash") this.#crash();
     else {
-      const found = [...windows(this.#state).changes()].map((change) => change.slice(0, 4));
+      const found = changesOf(windows(this.#state)).map((change) => change.slice(0, 4));
       expect(found).toEqual(this.model.changes());
     }
   }
 
   #take(): void {
     if (this.model.frozen !== undefined) return;
-    const expected = this.model.changes().map(([key, startMs, now]) => [key, startMs, now?.value]);
+    const expected = this.model.changes().map(([key, startMs, now]) => [key, startMs, now ?? undefined]);
     this.#taken = [...this.#state.take()[0]!.rows];
     this.model.take();
     const found = this.#taken.map(({ changelogKey, value }) => {

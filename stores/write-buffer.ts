@@ -22,9 +22,6 @@ const UNDO_KEPT = 1_024;
 /** Aggregators that answer with a new state and never change one: their rows stay decoded when they are taken. */
 const PURE_AGGREGATORS: ReadonlySet<string> = new Set(["count", "countIf", "sum", "mean", "min", "max"]);
 
-/** As a window store's `changes` has it. */
-type BufferedChange = ReturnType<WindowStore["changes"]> extends IterableIterator<infer Change> ? Change : never;
-
 /** Rows that were serialized to be taken, each where it stands in `taken`. */
 interface EncodedChanges {
   readonly rows: readonly BufferedRow[];
@@ -61,9 +58,8 @@ export class WriteBuffer {
 
   /** In the order of their first change. */
   #dirty: BufferedRow[] = [];
-  /** What each of them was before that, its value and time as in the row. */
+  /** What each of them was before that, as the row has it. */
   #valuesBefore: unknown[] = [];
-  #sinceStartMsBefore: number[] = [];
   #inFlight: BufferedRow[] = [];
   /** Of what was taken and is not committed yet. */
   #takenBytes = 0;
@@ -136,7 +132,6 @@ export class WriteBuffer {
       entry.dirty = true;
       this.#dirty.push(entry);
       this.#valuesBefore.push(entry.value);
-      this.#sinceStartMsBefore.push(entry.sinceStartMs);
     }
     entry.touched = true;
     entry.value = value ?? null;
@@ -163,25 +158,23 @@ export class WriteBuffer {
         // Backwards, the first change of a row is always the newest of the list.
         this.#dirty.pop();
         this.#valuesBefore.pop();
-        this.#sinceStartMsBefore.pop();
       }
     }
     this.keep();
   }
 
   /** Changed rows in the order of their first change; a row that was not there before and is not now has not changed. */
-  *changes(): IterableIterator<BufferedChange> {
+  forEachChange(visit: Parameters<WindowStore["forEachChange"]>[0]): void {
     for (let at = 0; at < this.#dirty.length; at++) {
-      if (this.#isStillAbsent(at)) continue;
-      const entry = this.#dirty[at]!;
+      const { key, startMs, value, timestampMs } = this.#dirty[at]!;
       const before = this.#before(at);
-      yield [entry.key, entry.startMs, this.current(entry), before, entry.timestampMs];
+      if (value !== null || before !== null) visit(key, startMs, value, before, timestampMs);
     }
   }
 
   /** A changed row that was not there before and is not there now. */
   #isStillAbsent(at: number): boolean {
-    return this.#dirty[at]!.value === null && this.#before(at) === undefined;
+    return this.#dirty[at]!.value === null && this.#before(at) === null;
   }
 
   /** Serializes the changed rows. Changes nothing, so that a value its serde refuses leaves every store as it was. */
@@ -190,7 +183,7 @@ export class WriteBuffer {
       ? this.#dirty.filter((_, at) => !this.#isStillAbsent(at))
       : this.#dirty;
     const bytes = Math.min(rows.length * this.#takenRowBytes * TAKEN_ROOM, TAKEN_EXPECTED_BYTES_MAX);
-    const taken = new TakenRows(this.#kind, { rows: rows.length, bytes });
+    const taken = new TakenRows(this.#kind, bytes);
     for (const entry of rows) {
       const encoded = entry.value === null ? null : this.serde.encodeValue(entry.key, entry.value);
       taken.append(this.serde.keyPart(entry.key), entry.startMs, encoded, entry.timestampMs);
@@ -202,23 +195,23 @@ export class WriteBuffer {
   freeze({ rows, taken }: EncodedChanges): void {
     this.keep();
     for (const entry of this.#dirty) entry.dirty = false;
-    for (let at = 0; at < rows.length; at++) {
-      const entry = rows[at]!;
+    let at = 0;
+    for (const entry of rows) {
       if (entry.taken === undefined) this.#inFlight.push(entry);
       entry.taken = taken;
       entry.takenAt = at;
+      at = taken.next(at);
       entry.encoded = undefined;
       if (!this.#keepsDecoded) entry.value = undefined;
     }
     this.#dirty = [];
     this.#valuesBefore = [];
-    this.#sinceStartMsBefore = [];
-    const bytes = rows.length * ROW_OVERHEAD_BYTES + taken.byteLength;
+    const bytes = rows.length * ROW_OVERHEAD_BYTES + taken.end;
     this.#takenBytes = bytes;
     this.#unwrittenBytes += bytes;
     if (rows.length === 0) return;
     this.#rowBytes = Math.ceil(bytes / rows.length);
-    this.#takenRowBytes = Math.ceil(taken.byteLength / rows.length);
+    this.#takenRowBytes = Math.ceil(taken.end / rows.length);
   }
 
   /** What was taken is committed, and waits to be written. */
@@ -249,12 +242,11 @@ export class WriteBuffer {
   }
 
   #forgetCleanIn(window: BufferedWindow): void {
-    for (const [name, entry] of window.rows)
-      if (!entry.dirty && entry.taken === undefined) this.#forgetRow(window, name);
+    for (const entry of window.rows.values()) if (!entry.dirty && entry.taken === undefined) this.#forgetRow(entry);
   }
 
-  #forgetRow(window: BufferedWindow, name: string): void {
-    window.rows.delete(name);
+  #forgetRow({ window, key }: BufferedRow): void {
+    window.rows.delete(this.serde.wellFormed(this.serde.nameOf(key)));
     window.isComplete = false;
     this.#size--;
   }
@@ -339,15 +331,12 @@ export class WriteBuffer {
   }
 
   /** What a changed row was before the first of its changes; read once where nobody had read it by then. */
-  #before(at: number): Row<unknown> | undefined {
-    const entry = this.#dirty[at]!;
-    if (this.#valuesBefore[at] === undefined) {
-      const row = this.#decoded(entry);
-      this.#valuesBefore[at] = row?.value ?? null;
-      if (row !== undefined) this.#sinceStartMsBefore[at] = row.timestampMs - entry.startMs;
-    }
-    const value = this.#valuesBefore[at];
-    return value === null ? undefined : { value, timestampMs: entry.startMs + this.#sinceStartMsBefore[at]! };
+  #before(at: number): unknown {
+    const known = this.#valuesBefore[at];
+    if (known !== undefined) return known;
+    const value = this.#decoded(this.#dirty[at]!)?.value ?? null;
+    this.#valuesBefore[at] = value;
+    return value;
   }
 
   /** As the last taking froze it, or SQLite has it. */
@@ -376,13 +365,13 @@ export class WriteBuffer {
     if (this.#cleanBytes() <= this.#cacheBytesMax) return;
     for (let round = 0; round < 2; round++) {
       for (const [startMs, window] of this.#windows) {
-        for (const [name, entry] of window.rows) {
+        for (const entry of window.rows.values()) {
           if (entry.dirty || entry.taken !== undefined) continue;
           if (entry.touched) {
             entry.touched = false;
             continue;
           }
-          this.#forgetRow(window, name);
+          this.#forgetRow(entry);
           if (this.#cleanBytes() <= this.#cacheBytesMax * SWEPT_SHARE) {
             this.#forgetEmpty();
             return;

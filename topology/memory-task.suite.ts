@@ -76,8 +76,9 @@ class MemoryStore {
       *all() {
         for (const { key, row } of self.rows()) yield [key, row];
       },
-      *changes() {
-        for (const { key, row, before, changedAtMs } of self.changed()) yield [key, row, before, changedAtMs];
+      forEachChange(visit) {
+        for (const { key, row, before, changedAtMs } of self.changed())
+          visit(key, row?.value ?? null, before?.value ?? null, changedAtMs);
       },
     };
   }
@@ -96,9 +97,9 @@ class MemoryStore {
           if (key === wanted && startMs >= fromMs && startMs < toMs) yield [startMs, row];
         }
       },
-      *changes() {
+      forEachChange(visit) {
         for (const { key, startMs, row, before, changedAtMs } of self.changed())
-          yield [key, startMs, row, before, changedAtMs];
+          visit(key, startMs, row?.value ?? null, before?.value ?? null, changedAtMs);
       },
       expire: (beforeMs) => {
         self.expiredBeforeMs = Math.max(self.expiredBeforeMs, beforeMs);

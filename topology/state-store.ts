@@ -35,13 +35,13 @@ export interface WindowStoreSpec extends StoreSpecBase {
 export type StoreSpec = KeyValueStoreSpec | WindowStoreSpec;
 
 /**
- * The rows changed since the last commit took them, each once, in the order of their first change: the row now
- * (undefined = deleted) and the row before (undefined = there was none). This is what thins a table's updates.
- * `timestampMs` is that of the last put, so that a deletion has a time as well.
+ * Is given the rows changed since the last commit took them, each once, in the order of their first change: the value now
+ * and the value before, null where there is none. This is what thins a table's updates. `timestampMs` is that of the last
+ * put, so that a deletion has a time as well. Calls, since a generator's steps were 200 bytes for each row.
  */
-type Changes<Key extends readonly unknown[], V> = IterableIterator<
-  readonly [...key: Key, newRow: Row<V> | undefined, oldRow: Row<V> | undefined, timestampMs: number]
->;
+type ChangeVisitor<Key extends readonly unknown[], V> = (
+  ...change: [...key: Key, newValue: V | null, oldValue: V | null, timestampMs: number]
+) => void;
 
 /**
  * What a processor sees of a key-value store. Reads see this task's own uncommitted writes. Values are shared, not
@@ -53,7 +53,7 @@ export interface KeyValueStore<K = unknown, V = unknown> {
   put(key: K, value: V | null, timestampMs: number): void;
   /** Every row, in the order of the key's bytes. Do not write while iterating. */
   all(): IterableIterator<readonly [key: K, row: Row<V>]>;
-  changes(): Changes<[key: K], V>;
+  forEachChange(visit: ChangeVisitor<[key: K], V>): void;
 }
 
 /** What a processor sees of a window store: rows by key and window start. */
@@ -65,7 +65,7 @@ export interface WindowStore<K = unknown, V = unknown> {
   range(fromMs: number, toMs: number): IterableIterator<readonly [key: K, startMs: number, row: Row<V>]>;
   /** Every window of one key with `fromMs <= start < toMs`, by start. */
   fetch(key: K, fromMs: number, toMs: number): IterableIterator<readonly [startMs: number, row: Row<V>]>;
-  changes(): Changes<[key: K, startMs: number], V>;
+  forEachChange(visit: ChangeVisitor<[key: K, startMs: number], V>): void;
   /** Rows are kept while `start >= beforeMs`; older segments are dropped with the next commit. Never goes back. */
   expire(beforeMs: number): void;
 }

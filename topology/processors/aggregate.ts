@@ -1,6 +1,6 @@
 import type { Aggregation } from "../aggregation.js";
 import type { ProcessorContext, ProcessorFactory } from "../processor.js";
-import type { KeyValueStore, Row } from "../state-store.js";
+import type { KeyValueStore } from "../state-store.js";
 import { expectSynchronous } from "./synchronous.js";
 
 export interface AggregateOptions {
@@ -31,14 +31,14 @@ export function aggregateProcessor(options: AggregateOptions): ProcessorFactory 
         if (!checked) checked = expectSynchronous(state, nodeName);
         const rowTimestampMs = row === undefined ? timestampMs : Math.max(row.timestampMs, timestampMs);
         store.put(key, state, rowTimestampMs);
-        if (!cache) emit(key, state, row, rowTimestampMs);
+        if (!cache) emit(key, state, row?.value ?? null, rowTimestampMs);
       },
       flush() {
         if (!cache) return;
-        for (const [key, now, before, changedAtMs] of store.changes()) {
+        store.forEachChange((key, state, before, changedAtMs) => {
           record.recordTimestampMs = changedAtMs;
-          emit(key, now?.value ?? null, before, changedAtMs);
-        }
+          emit(key, state, before, changedAtMs);
+        });
       },
     };
   };
@@ -48,10 +48,10 @@ export function aggregateProcessor(options: AggregateOptions): ProcessorFactory 
 export function rowEmitter(
   context: ProcessorContext,
   { aggregation, sendsOldValues }: Pick<AggregateOptions, "aggregation" | "sendsOldValues">,
-): (key: unknown, state: unknown, before: Row<unknown> | undefined, timestampMs: number) => void {
+): (key: unknown, state: unknown, before: unknown, timestampMs: number) => void {
   const result = (state: unknown): unknown => (state === null ? null : aggregation.result(state));
   return (key, state, before, timestampMs) => {
-    const oldValue = sendsOldValues ? result(before?.value ?? null) : undefined;
+    const oldValue = sendsOldValues ? result(before) : undefined;
     context.forward(key, { newValue: result(state), oldValue }, timestampMs);
   };
 }

@@ -49,7 +49,7 @@ export function windowAggregateProcessor(options: WindowAggregateOptions): Proce
       if (!checked) checked = expectSynchronous(state, nodeName);
       const rowTimestampMs = row === undefined ? timestampMs : Math.max(row.timestampMs, timestampMs);
       store.put(key, startMs, state, rowTimestampMs);
-      if (emitsAtOnce) emit(windowed(key, startMs, sizeMs), state, row, rowTimestampMs);
+      if (emitsAtOnce) emit(windowed(key, startMs, sizeMs), state, row?.value ?? null, rowTimestampMs);
     };
 
     return {
@@ -76,13 +76,13 @@ export function windowAggregateProcessor(options: WindowAggregateOptions): Proce
         if (options.emit === "on-window-close") {
           emitClosed(store, sizeMs, clock, graceMs, (key, startMs, value, timestampMs) => {
             record.recordTimestampMs = timestampMs;
-            emit(windowed(key, startMs, sizeMs), value, undefined, timestampMs);
+            emit(windowed(key, startMs, sizeMs), value, null, timestampMs);
           });
         } else if (options.cache) {
-          for (const [key, startMs, now, before, changedAtMs] of store.changes()) {
+          store.forEachChange((key, startMs, state, before, changedAtMs) => {
             record.recordTimestampMs = changedAtMs;
-            emit(windowed(key, startMs, sizeMs), now?.value ?? null, before, changedAtMs);
-          }
+            emit(windowed(key, startMs, sizeMs), state, before, changedAtMs);
+          });
         }
         // After the emission only: what was not emitted must not expire. As in Kafka Streams the newest window, not the
         // stream time, says what is too old.
