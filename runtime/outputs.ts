@@ -129,7 +129,7 @@ interface Lane {
 
 function append(lanes: Map<string, Lane>, record: UnplacedRecord, partitions: number): void {
   const { destination, timestampMs, key, value, headers } = record;
-  const partition = record.choosePartition(partitions);
+  const partition = record.choosePartition(partitions, key);
   invariant(
     partition >= 0 && partition < partitions,
     `partition ${partition} of ${destination.topic} must be one of its ${partitions}`,

@@ -1,7 +1,7 @@
 /** Kafka's murmur2, so that a key lands in the partition where the Java clients put it. */
 export function murmur2(key: Uint8Array): number {
   const multiplier = 0x5bd1e995;
-  const length = key.byteLength;
+  const length = key.length;
   let hash = 0x9747b28c ^ length;
   const whole = length & ~3;
   for (let at = 0; at < whole; at += 4) {

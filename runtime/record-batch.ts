@@ -108,10 +108,11 @@ export class RecordBatch {
     this.#packed = { codec, bytes };
   }
 
+  // Here and below `length`: V8 calls a function for the `byteLength` of a Uint8Array, 8 ns each.
   /** False when the batch should be closed first; an empty batch takes any record, however large. Of a text, that it may be all of ASCII is not relied upon. */
   hasRoomFor(key: Uint8Array | null, value: BytesOrText | null): boolean {
-    const valueBytes = typeof value === "string" ? value.length * UNIT_BYTES_MAX : (value?.byteLength ?? 0);
-    return this.hasRoom((key?.byteLength ?? 0) + valueBytes);
+    const valueBytes = typeof value === "string" ? value.length * UNIT_BYTES_MAX : (value?.length ?? 0);
+    return this.hasRoom((key?.length ?? 0) + valueBytes);
   }
 
   /** As `hasRoomFor` a key and a value of so many bytes. */
@@ -121,9 +122,9 @@ export class RecordBatch {
   }
 
   append(timestampMs: number, key: Uint8Array | null, value: BytesOrText | null, headers: Headers): void {
-    const keyLength = key === null ? -1 : key.byteLength;
+    const keyLength = key === null ? -1 : key.length;
     // A text is taken for ASCII, as most are.
-    const valueLength = value === null ? -1 : typeof value === "string" ? value.length : value.byteLength;
+    const valueLength = value === null ? -1 : value.length;
     const room = typeof value === "string" ? (UNIT_BYTES_MAX - 1) * value.length : 0;
     let at = this.#begin(timestampMs, keyLength, valueLength, headersSize(headers), room);
     const out = this.#bytes;
@@ -300,9 +301,9 @@ function fieldSize(length: number): number {
 
 function writeField(out: Buffer, bytes: Uint8Array | null, at: number): number {
   if (bytes === null) return writeVarint(out, -1, at);
-  const start = writeVarint(out, bytes.byteLength, at);
+  const start = writeVarint(out, bytes.length, at);
   out.set(bytes, start);
-  return start + bytes.byteLength;
+  return start + bytes.length;
 }
 
 /** Short ones byte by byte: a view of them takes longer. */

@@ -13,8 +13,8 @@ export interface Destination {
   readonly onError: ErrorHandler | undefined;
 }
 
-/** The partition of a record, once the topic's partition count is known. */
-export type ChoosePartition = (partitions: number) => number;
+/** The partition of a record, once the topic's partition count is known. Given the key, so that one function does for all records of a sink. */
+export type ChoosePartition = (partitions: number, key: Uint8Array | null) => number;
 
 /** A record for a topic whose partition count is not known yet: it is placed when the commit has asked the broker. */
 export interface UnplacedRecord {
@@ -53,8 +53,9 @@ export class RecordCollector {
   #unplaced: UnplacedRecord[] = [];
   /** A topic that becomes known between two takings stays unplaced until the next: placed records are sent first. */
   readonly #unplacedTopics = new Set<string>();
-  /** That have got something since `keep`. */
+  /** That have got something since `keep`: the first so many of the list, as an array that is emptied for each record is made anew by the next. */
   #touched: Lane[] = [];
+  #touchedCount = 0;
   #unplacedKept = 0;
   #bytes = 0;
 
@@ -86,7 +87,7 @@ export class RecordCollector {
       this.#bytes += (key?.byteLength ?? 0) + (bytes?.byteLength ?? 0);
       return;
     }
-    const partition = choosePartition(partitions);
+    const partition = choosePartition(partitions, key);
     // Not by `invariant`, whose text would be put together for every record: 1.2 % of the CPU.
     if (!(partition >= 0 && partition < partitions)) {
       throw new InvariantError(`partition ${partition} of ${destination.topic} must be one of its ${partitions}`);
@@ -96,20 +97,20 @@ export class RecordCollector {
 
   /** The record is done: what it sent stays. */
   keep(): void {
-    for (let at = 0; at < this.#touched.length; at++) this.#touched[at]!.kept = undefined;
-    if (this.#touched.length > 0) this.#touched.length = 0;
+    for (let at = 0; at < this.#touchedCount; at++) this.#touched[at]!.kept = undefined;
+    this.#touchedCount = 0;
     this.#unplacedKept = this.#unplaced.length;
   }
 
   /** The record failed: what it sent since `keep` is gone. */
   takeBack(): void {
-    for (const lane of this.#touched) {
+    for (const lane of this.#touched.slice(0, this.#touchedCount)) {
       if (lane.kept === undefined) continue;
       lane.batches.length = lane.kept;
       lane.batches.at(-1)?.backToMark();
       lane.kept = undefined;
     }
-    this.#touched.length = 0;
+    this.#touchedCount = 0;
     this.#unplaced.length = this.#unplacedKept;
   }
 
@@ -130,6 +131,7 @@ export class RecordCollector {
     this.#unplaced = [];
     this.#unplacedTopics.clear();
     this.#touched = [];
+    this.#touchedCount = 0;
     this.#unplacedKept = 0;
     this.#bytes = 0;
     return { batches, unplaced };
@@ -154,7 +156,7 @@ export class RecordCollector {
     if (lane.kept === undefined) {
       lane.kept = lane.batches.length;
       last.mark();
-      this.#touched.push(lane);
+      this.#touched[this.#touchedCount++] = lane;
     }
     let batch = last;
     if (!last.hasRoomFor(key, value)) {

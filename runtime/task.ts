@@ -3,12 +3,12 @@ import type { Checkpoint, TakenChanges, TaskState } from "../stores/task-state.j
 import { invariant, ProcessingError } from "../topology/errors.js";
 import type { Clock } from "../topology/processor.js";
 import type { ErrorStage, FailedRecord, SinkNode, SourceNode, SubTopology } from "../topology/processor-topology.js";
-import { CurrentRecord, type TopicPartition } from "../topology/record.js";
+import { CurrentRecord, type Headers, type TopicPartition } from "../topology/record.js";
 import { type CommitMetadata, encodeCommitMetadata } from "./commit-metadata.js";
 import { deadLetterHeaders, decide, type ErrorHandlers, unhandled } from "./error-handling.js";
 import { type NodeGraph, wireNodes } from "./node-graph.js";
 import { partitionOf } from "./partitioner.js";
-import { type CollectedOutputs, type Destination, RecordCollector } from "./record-collector.js";
+import { type ChoosePartition, type CollectedOutputs, type Destination, RecordCollector } from "./record-collector.js";
 import { BadTimestampError, RecordQueue } from "./record-queue.js";
 import { SinkSamples } from "./sink-samples.js";
 import type { TaskMetrics } from "./task-metrics.js";
@@ -54,6 +54,7 @@ export interface TaskOptions {
 }
 
 const NO_NOTE = Buffer.alloc(0);
+const NO_HEADERS: Headers = [];
 
 /** Everything one task has to commit, frozen: outputs, state changes and source positions of the same records. */
 export interface TaskCommit {
@@ -383,6 +384,8 @@ export class StreamTask {
     const destinations = new Map<string, Destination>();
     const ownPartition = this.partition;
     const writeValue = bytesOrText(node.value.serialize);
+    const byKey: ChoosePartition = (partitions, key) =>
+      key === null ? ownPartition % partitions : partitionOf(node.key.partitionBytes?.(key) ?? key, partitions);
     const samples = new SinkSamples(node.name);
     this.#samples.push(samples);
     return (key, value, timestampMs) => {
@@ -396,14 +399,10 @@ export class StreamTask {
       }
       const keyBytes = key === null || key === undefined ? null : node.key.serialize(key);
       const written = value === null || value === undefined ? null : writeValue(value);
-      const headers = node.headers === undefined ? [] : node.headers(value, record);
+      const headers = node.headers === undefined ? NO_HEADERS : node.headers(value, record);
       const { partitioner } = node;
       const choose =
-        partitioner !== undefined
-          ? (partitions: number) => partitioner(key, value, partitions)
-          : keyBytes === null
-            ? (partitions: number) => ownPartition % partitions
-            : (partitions: number) => partitionOf(node.key.partitionBytes?.(keyBytes) ?? keyBytes, partitions);
+        partitioner === undefined ? byKey : (partitions: number): number => partitioner(key, value, partitions);
       collector.send(destination, choose, timestampMs, keyBytes, written, headers);
       samples.add(record.recordTimestampMs);
     };
