@@ -242,11 +242,12 @@ export class WriteBuffer {
   }
 
   #forgetCleanIn(window: BufferedWindow): void {
-    for (const entry of window.rows.values()) if (!entry.dirty && entry.taken === undefined) this.#forgetRow(entry);
+    for (const [name, entry] of window.rows)
+      if (!entry.dirty && entry.taken === undefined) this.#forgetRow(window, name);
   }
 
-  #forgetRow({ window, key }: BufferedRow): void {
-    window.rows.delete(this.serde.wellFormed(this.serde.nameOf(key)));
+  #forgetRow(window: BufferedWindow, name: string): void {
+    window.rows.delete(name);
     window.isComplete = false;
     this.#size--;
   }
@@ -330,7 +331,7 @@ export class WriteBuffer {
     entry.encoded = undefined;
   }
 
-  /** What a changed row was before the first of its changes; read once where nobody had read it by then. */
+  /** What a changed row was before the first of its changes, null where it was not there; read once where nobody had read it by then. */
   #before(at: number): unknown {
     const known = this.#valuesBefore[at];
     if (known !== undefined) return known;
@@ -365,13 +366,13 @@ export class WriteBuffer {
     if (this.#cleanBytes() <= this.#cacheBytesMax) return;
     for (let round = 0; round < 2; round++) {
       for (const [startMs, window] of this.#windows) {
-        for (const entry of window.rows.values()) {
+        for (const [name, entry] of window.rows) {
           if (entry.dirty || entry.taken !== undefined) continue;
           if (entry.touched) {
             entry.touched = false;
             continue;
           }
-          this.#forgetRow(entry);
+          this.#forgetRow(window, name);
           if (this.#cleanBytes() <= this.#cacheBytesMax * SWEPT_SHARE) {
             this.#forgetEmpty();
             return;
