@@ -174,12 +174,13 @@ test("killed, the page says so within 3 s and how old it is; started again witho
   const port = await freePort();
   const load = await LoadStream.open(pipeline.probe.transport, {
     topic: pipeline.input,
-    users: 50_000,
+    users: 200_000,
     partitions: 3,
     late: 0.1,
     seed: 3,
   });
-  await load.produce(80_000, Date.UTC(2026, 10, 22, 10), 1_800_000);
+  // Enough that restoring it takes longer than the page's pictures are apart: 80,000 were over between two of them on a fast machine.
+  await load.produce(400_000, Date.UTC(2026, 10, 22, 10), 1_800_000);
   const start = (): PipelineProcess => pipeline.start("1", { HTTP_PORT: String(port) });
   const first = start();
   await pipeline.ready(first);
