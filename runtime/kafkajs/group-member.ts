@@ -27,6 +27,8 @@ const NETWORK_MS = 5_000;
 /** A member id that was asked for, and a member that came in between: more rounds than these are not normal. */
 const QUICK_ROUNDS = 4;
 const SLOW_ROUND_MS = 100;
+/** Rounds of one join that may end in a fence without anybody being a rival; of two processes that begin at once, one still ends. */
+const UNSETTLED_FENCES_MAX = 3;
 
 interface GroupDescription {
   readonly groups: readonly {
@@ -69,6 +71,8 @@ export class KafkaJsGroupMember implements GroupMember {
   readonly #cluster: Cluster;
   readonly #options: GroupMemberOptions;
   #memberId = "";
+  /** The last member id whose generation settled. A coordinator writes a generation only then: one that dies before forgets who joined it. */
+  #settledMemberId = "";
   #generationId = -1;
   #status: MembershipStatus = "lost";
   #waiting: (() => void)[] = [];
@@ -98,6 +102,7 @@ export class KafkaJsGroupMember implements GroupMember {
     const { groupId, rebalanceTimeoutMs } = this.#options;
     const budgetMs = rebalanceTimeoutMs + this.#cluster.requestTimeoutMs;
     const endMs = performance.now() + budgetMs;
+    let unsettledFences = 0;
     for (let rounds = 1; ; rounds++) {
       if (rounds > QUICK_ROUNDS) await pause(SLOW_ROUND_MS, this.#cluster.signal);
       try {
@@ -111,7 +116,10 @@ export class KafkaJsGroupMember implements GroupMember {
         return generation;
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        if (!JOIN_AGAIN.has(error.errorCode)) throw this.#refused(error);
+        const isUnsettledFence =
+          error.errorCode === CODE.FENCED_INSTANCE_ID && this.#memberId !== this.#settledMemberId;
+        if (isUnsettledFence && ++unsettledFences <= UNSETTLED_FENCES_MAX) this.#memberId = "";
+        else if (!JOIN_AGAIN.has(error.errorCode)) throw this.#refused(error);
         if (performance.now() > endMs) {
           throw new UnavailableError(`group ${groupId} did not settle within ${budgetMs} ms`, { cause: error });
         }
@@ -195,6 +203,7 @@ export class KafkaJsGroupMember implements GroupMember {
     const { memberAssignment } = await this.#sendKeepingId(syncing);
     this.#aliveSince = sentAt;
     this.#generationId = generationId;
+    this.#settledMemberId = memberId;
     const assignment = memberAssignment.length === 0 ? new Uint8Array() : decodeAssignment(memberAssignment);
     return { generationId, memberId, assignment };
   }

@@ -1,10 +1,11 @@
+import { EventEmitter, once } from "node:events";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type LocalKafka, startLocalKafka } from "../../testing/kafka/local-kafka.js";
 import { AmbiguousCommitError, FencedError, UnavailableError } from "../errors.js";
 import { silentLogger } from "../logger.js";
 import { RecordBatch } from "../record-batch.js";
 import { RecordCursor } from "../record-cursor.js";
-import type { PartitionBatch, Transport } from "../transport.js";
+import type { GroupMember, PartitionBatch, Transport } from "../transport.js";
 import { KafkaJsTransport } from "./transport.js";
 
 // A broker of its own, since it is stopped, killed and started again. Requests give up after 2 s instead of 30.
@@ -201,4 +202,45 @@ test("a member that cannot reach its coordinator for a whole session is unavaila
   expect(await tookMs(() => member.leave())).toBeLessThan(2_500);
   await kafka.restart();
   await member.close();
+});
+
+test("a broker that dies before a generation settled, and has forgotten who joined it, fences nobody", async () => {
+  const patient = new KafkaJsTransport({ client: { brokers: [...kafka.brokers] }, logger: silentLogger });
+  await patient.connect();
+  const open = (groupInstanceId: string): GroupMember =>
+    patient.openGroupMember({
+      ...{ groupId: "outage-unsettled", groupInstanceId },
+      ...{ sessionTimeoutMs: 20_000, rebalanceTimeoutMs: 5_000, heartbeatIntervalMs: 100 },
+    });
+  const request = { topics: ["t"], metadata: new Uint8Array(), assign: () => new Map<string, Uint8Array>() };
+  const [leader, before] = [open("leader"), open("follower")];
+  await leader.join(request);
+  const both = before.join(request);
+  await leader.changed();
+  await Promise.all([leader.join(request), both]);
+  // As by SIGKILL: the group has its member id in the log, and holds its place.
+  await before.close();
+
+  const third = open("third").join(request);
+  await leader.changed();
+  const steps = new EventEmitter();
+  const [unsettled, brokerIsBack] = [once(steps, "unsettled"), once(steps, "brokerIsBack")];
+  const leading = leader.join({
+    ...request,
+    assign: async (members) => {
+      steps.emit("unsettled", ...members.map(({ groupInstanceId }) => groupInstanceId).sort());
+      await brokerIsBack;
+      return new Map();
+    },
+  });
+  const follower = open("follower");
+  const following = follower.join(request);
+  expect(await unsettled).toEqual(["follower", "leader", "third"]);
+  await kafka.kill();
+  await kafka.restart();
+  steps.emit("brokerIsBack");
+
+  await Promise.all([leading, following, third]);
+  expect(["stable", "rebalancing"]).toContain(follower.status);
+  await patient.close();
 });

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { AssignerProtocol, Kafka, logLevel } from "kafkajs";
 import { expect, inject, test } from "vitest";
+import { eventually } from "../../testing/log-probe.suite.js";
 import { UnavailableError } from "../errors.js";
 import { silentLogger } from "../logger.js";
 import type { GroupMember } from "../transport.js";
@@ -68,6 +69,24 @@ test("a member that joined alone hears at once of another that starts beside it,
   const generations = await Promise.all([first.join(request), joining]);
   expect(new Set(generations.map(({ generationId }) => generationId)).size).toBe(1);
   await Promise.all([first.leave(), second.leave()]);
+  await transport.close();
+});
+
+test("of two members with one identity that join at the same time one stays and one ends", async () => {
+  const transport = await connected();
+  const groupId = randomUUID();
+  const times = { sessionTimeoutMs: 30_000, rebalanceTimeoutMs: 30_000, heartbeatIntervalMs: 100 };
+  const members = [1, 2].map(() => transport.openGroupMember({ groupId, groupInstanceId: "same", ...times }));
+  const request = { topics: ["purchases"], metadata: new Uint8Array(), assign: () => new Map() };
+  await Promise.allSettled(members.map((member) => member.join(request)));
+  const statuses = () => members.map(({ status }) => status);
+  // The one that was first may hear of the other by a heartbeat.
+  await eventually(
+    () => `one is fenced; they are ${statuses().join(", ")}`,
+    () => statuses().includes("fenced"),
+  );
+  expect(statuses().filter((status) => status === "fenced")).toHaveLength(1);
+  await Promise.all(members.map((member) => member.leave()));
   await transport.close();
 });
 
