@@ -50,17 +50,17 @@ export async function stableOffsets(
 }
 
 /**
- * Asks again, once `committed` does not go with the log: a process that was stopped after it had asked holds offsets of a
- * time when its tasks were its own.
+ * Asks again, once what goes with `committed` was read from the log, or does not go with it: a process that was stopped after
+ * it had asked holds offsets of a time when its tasks were its own.
  *
- * @throws FencedError when others have committed since: what does not fit is the answer, not the log
+ * @throws FencedError when others have committed since: it is the answer that does not fit, not the log
  * @throws UnavailableError when it cannot be known
  */
 export async function assertStillCommitted(
   admin: TopicAdmin,
   groupId: string,
   committed: readonly CommittedOffset[],
-  options: { readonly signal: AbortSignal; readonly cause: unknown },
+  options: { readonly signal: AbortSignal; readonly cause?: unknown },
 ): Promise<void> {
   const { signal, cause } = options;
   for (const now of await stableOffsets(admin, groupId, committed, { signal })) {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { int64, string } from "../serdes/index.js";
 import { eventually, LogProbe } from "../testing/log-probe.suite.js";
 import { StreamsBuilder } from "../topology/dsl.js";
+import type { ProcessingGuarantee } from "./config.js";
 import { EmbeddedLog } from "./embedded/embedded-log.js";
 import { EmbeddedTransport } from "./embedded/transport.js";
 import { KafkaStreams } from "./streams.js";
@@ -34,12 +35,16 @@ afterEach(async () => {
   await rm(stateDir, { recursive: true, force: true });
 });
 
-async function start(transport: EmbeddedTransport, directory: string): Promise<KafkaStreams> {
+async function start(
+  transport: EmbeddedTransport,
+  directory: string,
+  guarantee: ProcessingGuarantee = "exactly_once",
+): Promise<KafkaStreams> {
   const builder = new StreamsBuilder();
   const records = builder.stream("in", { key: string, value: string });
   records.groupByKey().count("counts", { cache: false }).toStream().to("out", { value: int64 });
   const config = { applicationId: "app", transport, stateDir: join(stateDir, directory), commitIntervalMs: 5 };
-  const streams = new KafkaStreams(builder.build(), config);
+  const streams = new KafkaStreams(builder.build(), { ...config, guarantee });
   started.push(streams);
   await streams.start();
   return streams;
@@ -104,6 +109,16 @@ describe("a process that was stopped in the midst of opening, while another went
     await cut(5);
     await goesOn(await start(awoken(before), "awoken"));
   });
+
+  test.each(["exactly_once", "at_least_once"] as const)(
+    "where the log still has what the other has read, and the changelog what came of it: %s",
+    async (guarantee) => {
+      await readOn(2);
+      const before = await committed();
+      await readOn(3);
+      await goesOn(await start(awoken(before), "awoken", guarantee));
+    },
+  );
 
   test("where nothing was committed yet when it asked, and now there is state", async () => {
     const before = await committed();

@@ -109,7 +109,7 @@ export class TaskOpener {
       if (signal.aborted) return;
       await this.#prepare(ids, committed, signal);
       if (signal.aborted) return;
-      yield* this.#ready();
+      yield* this.#ready(committed, signal);
       const jobs = [...this.#openings.values()].flatMap((opening) => opening.jobs);
       const { metrics, logger } = this.#options.config;
       const beganMs = performance.now();
@@ -121,7 +121,7 @@ export class TaskOpener {
         metrics
           .histogram("restore_duration_seconds", { store: job.store })
           .observe((performance.now() - beganMs) / 1000);
-        yield* this.#ready();
+        yield* this.#ready(committed, signal);
       }
     } finally {
       for (const { state } of this.#openings.values()) state.close();
@@ -131,9 +131,16 @@ export class TaskOpener {
     }
   }
 
-  *#ready(): Generator<OpenedTask> {
-    for (const [name, opening] of this.#openings) {
-      if (opening.jobs.some((job) => job.position < job.target)) continue;
+  async *#ready(committed: readonly CommittedOffset[], signal: AbortSignal): AsyncGenerator<OpenedTask> {
+    const ready = [...this.#openings].filter(([, { jobs }]) => jobs.every((job) => job.position >= job.target));
+    const restored = ready.filter(([, { jobs }]) => jobs.some((job) => job.restored > 0));
+    await this.#assertStillCommitted(
+      restored.map(([, { id }]) => id),
+      committed,
+      { signal },
+    );
+    if (signal.aborted) return;
+    for (const [name, opening] of ready) {
       // From here on the task owns its file.
       this.#openings.delete(name);
       yield { task: this.#task(opening), isNew: opening.start.isNew };
@@ -181,6 +188,19 @@ export class TaskOpener {
     });
   }
 
+  /** The changelogs were asked after the offsets: what is restored is newer than those, if an owner came in between. */
+  async #assertStillCommitted(
+    ids: readonly TaskId[],
+    committed: readonly CommittedOffset[],
+    options: { readonly signal: AbortSignal; readonly cause?: unknown },
+  ): Promise<void> {
+    if (ids.length === 0) return;
+    const { transport, config } = this.#options;
+    const sources = new Set(ids.flatMap((id) => this.#sourcePartitions(id)).map(partitionName));
+    const theirs = committed.filter((one) => sources.has(partitionName(one)));
+    await assertStillCommitted(transport.topics, config.applicationId, theirs, options);
+  }
+
   async #prepare(ids: readonly TaskId[], committed: readonly CommittedOffset[], signal: AbortSignal): Promise<void> {
     const { directory } = this.#options;
     const sources = ids.flatMap((id) => this.#sourcePartitions(id));
@@ -204,10 +224,8 @@ export class TaskOpener {
     try {
       for (const id of ids) this.#prepareOne(id, ends);
     } catch (error) {
-      // The topics were asked after the offsets: an owner that came in between may have gone on and cut the log behind itself.
-      const { transport, config } = this.#options;
-      if (error instanceof FatalError)
-        await assertStillCommitted(transport.topics, config.applicationId, committed, { signal, cause: error });
+      // An owner that came in between may have gone on, and cut the log behind itself.
+      if (error instanceof FatalError) await this.#assertStillCommitted(ids, committed, { signal, cause: error });
       if (!signal.aborted) throw error;
     }
   }
