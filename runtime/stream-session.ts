@@ -340,6 +340,8 @@ export class StreamSession {
 
   async #settle(): Promise<void> {
     this.#clock.enter("rebalance");
+    // First: an opening on a network that is cut stops when its requests have timed out, and until then what is in the sockets may go out.
+    await this.#membership.assertMember();
     await this.#opening.stop();
     await this.#membership.assertMember();
     await this.#throwFailure();

@@ -5,7 +5,7 @@ import { ConfigError, FatalError } from "../errors.js";
 import type { Logger } from "../logger.js";
 import { connectFailure, isCutInHandshake, loginExpected } from "./connect-failure.js";
 import { CODE } from "./protocol-errors.js";
-import { answersInPlain, hasAnsweredInTls, watchedSockets } from "./sockets.js";
+import { answersInPlain, hasAnsweredInTls, reset, watchedSockets } from "./sockets.js";
 import { tlsFaults } from "./tls-material.js";
 import { WireWriter } from "./wire.js";
 
@@ -268,6 +268,8 @@ export class OpenBroker {
   readonly #connection: Connection;
   #isDestroyed = false;
   #hasAnswered = false;
+  /** Requests on their way or at the broker. */
+  #unanswered = 0;
 
   constructor(broker: Broker) {
     this.#broker = broker;
@@ -317,6 +319,7 @@ export class OpenBroker {
     const { requestQueue, socket, clientId } = this.#connection;
     const correlationId = this.#connection.nextCorrelationId();
     const header = requestHeader({ apiKey, apiVersion, correlationId, clientId }, encoded);
+    this.#unanswered++;
     const { payload } = await new Promise<{ readonly payload: Buffer }>((resolve, reject) => {
       if (!this.#connection.isConnected() || socket === undefined) throw new Error("not connected");
       requestQueue.push({
@@ -330,7 +333,7 @@ export class OpenBroker {
           socket.uncork();
         },
       });
-    });
+    }).finally(() => this.#unanswered--);
     this.#hasAnswered = true;
     const answer = await request.decode(payload);
     requestQueue.maybeThrottle(throttleTimeOf(answer));
@@ -341,9 +344,12 @@ export class OpenBroker {
   destroy(reason: Error): void {
     if (this.#isDestroyed) return;
     this.#isDestroyed = true;
+    const { requestQueue, socket } = this.#connection;
+    const isUnanswered = this.#unanswered > 0;
     this.#connection.rejectRequests(reason);
-    this.#connection.requestQueue.destroy();
-    this.#connection.socket?.destroy();
+    requestQueue.destroy();
+    if (isUnanswered) reset(socket);
+    else socket?.destroy();
   }
 }
 

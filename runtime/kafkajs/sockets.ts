@@ -1,5 +1,5 @@
 import { connect, isIP, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, TLSSocket } from "node:tls";
 import type { ISocketFactory } from "kafkajs";
 
 const KEEP_ALIVE_MS = 60_000;
@@ -35,6 +35,15 @@ const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
   const socket = ssl ? connectTls({ host, port, ...name, ...ssl }, onConnect) : connect({ host, port }, onConnect);
   return socket.setKeepAlive(true, KEEP_ALIVE_MS);
 };
+
+/**
+ * Closes a socket whose requests may still be on their way. After a plain close the kernel goes on to deliver what it has: with a cable that was pulled and is
+ * plugged in again an output of at_least_once came behind those of the next owner. A reset drops it. Node resets no TLS sockets.
+ */
+export function reset(socket: Socket | undefined): void {
+  if (socket === undefined || socket.destroyed || socket instanceof TLSSocket) socket?.destroy();
+  else socket.resetAndDestroy();
+}
 
 /** Whether a Kafka listener without TLS answers there. */
 export function answersInPlain(host: string, port: number): Promise<boolean> {

@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { EventEmitter, once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { AssignerProtocol, Kafka, logLevel } from "kafkajs";
 import { expect, inject, test } from "vitest";
 import { eventually } from "../../testing/log-probe.suite.js";
@@ -88,6 +90,33 @@ test("of two members with one identity that join at the same time one stays and 
   expect(statuses().filter((status) => status === "fenced")).toHaveLength(1);
   await Promise.all(members.map((member) => member.leave()));
   await transport.close();
+});
+
+test("a connection that is closed with a question unanswered is reset: what of it is still on its way goes nowhere", async () => {
+  const [host, port] = (inject("kafkaBrokers")[0] as string).split(":") as [string, string];
+  const seen = new EventEmitter();
+  // Of the broker's answers only that to the handshake gets through.
+  const proxy = createServer((client) => {
+    const broker = connect({ host, port: Number(port) });
+    broker.once("data", (answer) => {
+      client.write(answer);
+      client.once("data", () => seen.emit("question"));
+    });
+    client.on("data", (bytes) => broker.write(bytes));
+    client.once("error", (error) => seen.emit("end", error));
+    client.once("end", () => seen.emit("end", undefined));
+    client.once("close", () => broker.destroy());
+  });
+  await once(proxy.listen(0, "127.0.0.1"), "listening");
+  const { port: proxyPort } = proxy.address() as AddressInfo;
+  const [question, end] = [once(seen, "question"), once(seen, "end")];
+  const transport = new KafkaJsTransport({ client: { brokers: [`127.0.0.1:${proxyPort}`] }, logger: silentLogger });
+  const connecting = expect(transport.connect()).rejects.toThrow(UnavailableError);
+  await question;
+  await transport.close();
+  await connecting;
+  expect(await end).toMatchObject([{ code: "ECONNRESET" }]);
+  proxy.close();
 });
 
 test("Kafka's own tools can show the group and what it reads", async () => {
