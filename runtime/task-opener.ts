@@ -62,7 +62,7 @@ interface Opening {
 
 /**
  * Opens tasks in the order that protocol 14 asks for: committed offsets once they are stable, then the local file checked
- * against the topics, then the changelogs up to their ends.
+ * against the topics, then the changelogs up to their ends, then whether the offsets are still committed.
  */
 export class TaskOpener {
   readonly #options: TaskOpenerOptions;

@@ -38,10 +38,11 @@ const plainOrTls: ISocketFactory = ({ host, port, ssl, onConnect }) => {
 
 /**
  * Closes a socket whose requests may still be on their way. After a plain close the kernel goes on to deliver what it has: with a cable that was pulled and is
- * plugged in again an output of at_least_once came behind those of the next owner. A reset drops it. Node resets no TLS sockets.
+ * plugged in again an output of at_least_once came behind those of the next owner. A reset drops it. Node resets TCP alone, and throws at TLS and at pipes, which have
+ * no remote family.
  */
 export function reset(socket: Socket | undefined): void {
-  if (socket === undefined || socket.destroyed || socket instanceof TLSSocket) socket?.destroy();
+  if (socket?.remoteFamily === undefined || socket instanceof TLSSocket) socket?.destroy();
   else socket.resetAndDestroy();
 }
 
